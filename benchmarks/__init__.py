@@ -1,0 +1,1 @@
+"""Side-by-side figures; never part of the test run."""

@@ -1,0 +1,1 @@
+"""Error correction, checksums and the one LDPC engine."""

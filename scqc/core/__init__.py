@@ -1,0 +1,1 @@
+"""What every room speaks: records, errors, units, randomness, settings, time."""

@@ -1,0 +1,1 @@
+"""Where bench, signal processing, protocols and simulator meet."""

@@ -1,0 +1,1 @@
+"""HDF5 captures and results: write, sealed read, salvage."""
