@@ -1,25 +1,25 @@
 """Every error this project raises on purpose.
 
-    ScqcError
-    ├── ConfigError                the lab config is wrong (all problems at once)
-    ├── InstrumentError            an instrument misbehaved
-    │   ├── ConnectError           refused, unreachable, or not the expected model
-    │   ├── ConnectionLost         the link ended while in use
-    │   ├── InstrumentTimeout      no answer within the deadline
-    │   ├── WireProtocolError      an answer that does not parse
-    │   ├── DeviceError            the device reported errors of its own
-    │   ├── RangeError             a setting outside the limits, before any I/O
-    │   └── StateError             a call in the wrong state (fetch before arm)
-    ├── SignalError                the light carried no usable signal
-    │   ├── SyncError              no frame found
-    │   ├── LockError              pilots or clock not found, or lost
-    │   ├── ClippedError           quantum samples hit the converter's rails
-    │   └── CalibrationError       shot or electronic noise missing or implausible
-    ├── CaptureError               a file is damaged, hostile or unsupported
-    ├── ProtocolAbort              a security check failed: no key
-    ├── PeerError                  the other side broke the rules
-    ├── PayloadError               the payload does not fit the run
-    └── KeySinkError               the key store refused
+ScqcError
+├── ConfigError                the lab config is wrong (all problems at once)
+├── InstrumentError            an instrument misbehaved
+│   ├── ConnectError           refused, unreachable, or not the expected model
+│   ├── ConnectionLost         the link ended while in use
+│   ├── InstrumentTimeout      no answer within the deadline
+│   ├── WireProtocolError      an answer that does not parse
+│   ├── DeviceError            the device reported errors of its own
+│   ├── RangeError             a setting outside the limits, before any I/O
+│   └── StateError             a call in the wrong state (fetch before arm)
+├── SignalError                the light carried no usable signal
+│   ├── SyncError              no frame found
+│   ├── LockError              pilots or clock not found, or lost
+│   ├── ClippedError           quantum samples hit the converter's rails
+│   └── CalibrationError       shot or electronic noise missing or implausible
+├── CaptureError               a file is damaged, hostile or unsupported
+├── ProtocolAbort              a security check failed: no key
+├── PeerError                  the other side broke the rules
+├── PayloadError               the payload does not fit the run
+└── KeySinkError               the key store refused
 """
 
 from __future__ import annotations
