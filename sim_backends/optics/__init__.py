@@ -1,0 +1,1 @@
+"""The light path: modulator, fibre, receiver, and the noise of each."""
