@@ -1,1 +1,1 @@
-"""Error correction, checksums and the one LDPC engine."""
+"""Channel coding: the LDPC engine, the classical code, frames, CRC, scrambler."""
