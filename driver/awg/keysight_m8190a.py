@@ -1,0 +1,268 @@
+"""Keysight M8190A waveform generator, 12-bit mode, two channels.
+
+Played once per start: the generator is in triggered mode, so a waveform never
+loops. The sample markers stay at their low level, which makes them settable
+direct voltages for shutters; the sync marker of channel 1 pulses with the
+first samples, for the digitiser's trigger input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driver.hal import AwgConfig, Identity, Snapshot
+from driver.scpi.link import ScpiLink
+from scqc.core.errors import RangeError, StateError
+from scqc.core.records import Waveform
+
+CHANNELS = (1, 2)
+FULL_SCALE_CODE = 2047
+SEGMENT = 1
+RATE_HZ = (125e6, 12e9)
+AMPLITUDE_VPP = (0.1, 0.7)
+MARKER_V = (-0.5, 1.625)
+MARKER_HIGH_V = 1.75
+SYNC_BIT = 0x2
+SLICE_SAMPLES = 1 << 20
+MAXIMUM_SAMPLES = 3 << 29
+
+
+class KeysightM8190A:
+    """Driver for role `ArbitraryWaveformGenerator`.
+
+    Parameters
+    ----------
+    link : ScpiLink
+    """
+
+    granularity = 64
+    minimum_samples = 320
+
+    def __init__(self, link: ScpiLink) -> None:
+        self._link = link
+        self.name = link.instrument
+        self._config: AwgConfig | None = None
+        self._loaded_samples = 0
+        self._marker_v: dict[int, float] = {}
+
+    @property
+    def identity(self) -> Identity:
+        """Who answered when the link was opened."""
+        return self._link.identity
+
+    def open(self) -> Identity:
+        """Connect; stop playing, switch the outputs off and the markers low."""
+        identity = self._link.open()
+        self._link.write("*CLS")
+        self.safe_state(self._link.io_timeout_s)
+        return identity
+
+    def close(self) -> None:
+        """Close the link; calling it again does nothing."""
+        self._link.close()
+
+    def ping(self) -> None:
+        """Check that the instrument still answers."""
+        self._link.query("*IDN?", idempotent=True)
+
+    def safe_state(self, timeout_s: float) -> None:
+        """Stop, outputs off, markers low, within `timeout_s` [s]."""
+        self._marker_v = {}
+        with self._link.batch(timeout_s) as batch:
+            for channel in CHANNELS:
+                batch += [f":ABOR{channel}", f":OUTP{channel} OFF"]
+            for channel in CHANNELS:
+                batch.append(f":MARK{channel}:SAMP:VOLT:HIGH {MARKER_HIGH_V:g}")
+                batch.append(f":MARK{channel}:SAMP:VOLT:LOW 0")
+
+    def snapshot(self) -> Snapshot:
+        """Return the settings as JSON values."""
+        config = self._config
+        return {
+            "rate_hz": config.rate_hz if config else None,
+            "amplitude_vpp": (
+                {str(n): v for n, v in config.amplitude_vpp.items()} if config else {}
+            ),
+            "marker_v": {str(n): v for n, v in self._marker_v.items()},
+            "loaded_samples": self._loaded_samples,
+        }
+
+    def configure(self, config: AwgConfig) -> AwgConfig:
+        """Set rate and amplitudes; return what the device took.
+
+        Raises
+        ------
+        RangeError
+            If a value is outside the limits; nothing is sent.
+        DeviceError
+            If the device refuses.
+        """
+        self._check_config(config)
+        self._config, self._loaded_samples = None, 0
+        with self._link.batch() as batch:
+            batch += [":ABOR1", ":ABOR2", ":INST:COUP:STAT ON"]
+            batch += [f":TRAC{n}:DWID WSP" for n in CHANNELS]
+            batch.append(f":FREQ:RAST {config.rate_hz:.12g}")
+            for n in CHANNELS:
+                batch += [
+                    f":OUTP{n}:ROUT DAC",
+                    f":VOLT{n} {config.amplitude_vpp[n]:.9g}",
+                    f":VOLT{n}:OFFS 0",
+                    f":FUNC{n}:MODE ARB",
+                    f":INIT:CONT{n} OFF",
+                    f":INIT:GATE{n} OFF",
+                ]
+            batch += [":MARK1:SYNC:VOLT:HIGH 0.5", ":MARK1:SYNC:VOLT:LOW 0"]
+        rate_hz = self._link.query_number(":FREQ:RAST?")
+        taken = {n: self._link.query_number(f":VOLT{n}?") for n in CHANNELS}
+        self._config = AwgConfig(rate_hz, taken)
+        return self._config
+
+    def upload(self, waveform: Waveform) -> None:
+        """Load a waveform, shape (2, n), float32 [V]; nothing is played yet.
+
+        Raises
+        ------
+        RangeError
+            If length, rate or a voltage is outside the limits; nothing is sent.
+        StateError
+            If the generator is not configured.
+        """
+        config = self._require_config("upload")
+        self._check_waveform(waveform, config)
+        self._loaded_samples = 0
+        n_samples = waveform.samples.shape[1]
+        with self._link.batch() as batch:
+            for n in CHANNELS:
+                batch += [
+                    f":ABOR{n}",
+                    f":TRAC{n}:DEL:ALL",
+                    f":TRAC{n}:DEF {SEGMENT},{n_samples}",
+                ]
+        for row, n in enumerate(CHANNELS):
+            self._send(n, waveform.samples[row], config.amplitude_vpp[n])
+        with self._link.batch() as batch:
+            batch += [f":TRAC{n}:SEL {SEGMENT}" for n in CHANNELS]
+        self._loaded_samples = n_samples
+
+    def start(self) -> None:
+        """Play the uploaded waveform once, from its first sample.
+
+        Raises
+        ------
+        StateError
+            If no waveform is loaded.
+        """
+        if not self._loaded_samples:
+            raise StateError(self.name, "start", "no waveform is loaded")
+        with self._link.batch() as batch:
+            batch += [":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1", ":TRIG:BEG1:IMM"]
+
+    def stop(self) -> None:
+        """Stop playing; the waveform stays loaded."""
+        with self._link.batch() as batch:
+            batch += [":ABOR1", ":ABOR2"]
+
+    def set_marker_level(self, marker: int, level_v: float) -> None:
+        """Hold sample marker `marker` at `level_v` [V].
+
+        Raises
+        ------
+        RangeError
+            If the marker or the level is outside the limits; nothing is sent.
+        """
+        if marker not in CHANNELS:
+            raise RangeError(self.name, f"marker {marker}", "has markers 1 and 2")
+        self._check("marker level", level_v, MARKER_V, "V")
+        with self._link.batch() as batch:
+            batch.append(f":MARK{marker}:SAMP:VOLT:LOW {level_v:g}")
+        self._marker_v[marker] = level_v
+
+    def _send(
+        self, channel: int, samples: NDArray[np.float32], amplitude_vpp: float
+    ) -> None:
+        """Send one channel in slices, so that the codes need little memory."""
+        for offset in range(0, samples.size, SLICE_SAMPLES):
+            words = dac_words(samples[offset : offset + SLICE_SAMPLES], amplitude_vpp)
+            if channel == 1 and offset == 0:
+                words[: self.granularity] |= SYNC_BIT
+            self._link.write_block(
+                f":TRAC{channel}:DATA {SEGMENT},{offset},", words.data
+            )
+
+    def _require_config(self, action: str) -> AwgConfig:
+        if self._config is None:
+            raise StateError(self.name, action, "the generator is not configured")
+        return self._config
+
+    def _check_config(self, config: AwgConfig) -> None:
+        self._check("rate", config.rate_hz, RATE_HZ, "Sa/s")
+        if set(config.amplitude_vpp) != set(CHANNELS):
+            raise RangeError(
+                self.name,
+                f"amplitude of channels {sorted(config.amplitude_vpp)}",
+                "needs channels 1 and 2",
+            )
+        for n, amplitude_vpp in config.amplitude_vpp.items():
+            self._check(f"amplitude {n}", amplitude_vpp, AMPLITUDE_VPP, "Vpp")
+
+    def _check_waveform(self, waveform: Waveform, config: AwgConfig) -> None:
+        rows, n_samples = waveform.samples.shape
+        if rows != len(CHANNELS):
+            raise RangeError(self.name, f"{rows} channels", "plays exactly 2")
+        if not self.minimum_samples <= n_samples <= MAXIMUM_SAMPLES:
+            raise RangeError(
+                self.name,
+                f"{n_samples} samples",
+                f"limits are {self.minimum_samples}..{MAXIMUM_SAMPLES}",
+            )
+        if n_samples % self.granularity:
+            raise RangeError(
+                self.name, f"{n_samples} samples", f"no multiple of {self.granularity}"
+            )
+        if abs(waveform.rate_hz - config.rate_hz) > 1e-9 * config.rate_hz:
+            raise RangeError(
+                self.name,
+                f"waveform at {waveform.rate_hz:g} Sa/s",
+                f"the generator runs at {config.rate_hz:g} Sa/s",
+            )
+        for row, n in enumerate(CHANNELS):
+            limit_v = 0.5 * config.amplitude_vpp[n]
+            # float32 holds the limit itself to half a unit in the last place.
+            limit_v *= 1.0 + float(np.finfo(np.float32).eps)
+            samples = waveform.samples[row]
+            peak_v = float(max(samples.max(), -samples.min()))
+            if not peak_v <= limit_v:
+                raise RangeError(
+                    self.name, f"channel {n}: {peak_v:g} V", f"exceeds {limit_v:g} V"
+                )
+
+    def _check(
+        self, what: str, value: float, limits: tuple[float, float], unit: str
+    ) -> None:
+        low, high = limits
+        if not low <= value <= high:
+            raise RangeError(
+                self.name, f"{what} {value:g} {unit}", f"limits are {low:g}..{high:g}"
+            )
+
+
+def dac_words(samples: NDArray[np.float32], amplitude_vpp: float) -> NDArray[np.int16]:
+    """Quantise to 12-bit codes, shifted into the upper bits of 16-bit words.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,), float32 [V]
+    amplitude_vpp : float
+        Full scale, peak to peak [V].
+
+    Returns
+    -------
+    ndarray, shape (n,), int16 [code]
+        Little-endian; bits 1 and 0 are the sync and sample marker, both zero.
+    """
+    codes = np.rint(samples * np.float32(FULL_SCALE_CODE / (0.5 * amplitude_vpp)))
+    words: NDArray[np.int16] = codes.astype("<i2")
+    words <<= 4
+    return words

@@ -1,0 +1,269 @@
+"""The instruments of one bench: opened together, made safe on every exit."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+from driver.hal import (
+    ArbitraryWaveformGenerator,
+    Digitizer,
+    Identity,
+    Instrument,
+    OpticalSwitch,
+    Snapshot,
+)
+from driver.optical_switch.ttl import TtlSwitch
+from driver.registry import make_driver
+from driver.scpi.link import ScpiLink
+from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
+from driver.transports.tcp import TcpTransport
+from scqc.core.errors import ConnectError, InstrumentError, StateError
+
+SAFE_TIMEOUT_S = 3.0
+_LOG = logging.getLogger("scqc.bench")
+
+
+class Bench:
+    """The named instruments and their wiring; a context manager.
+
+    Entering opens all instruments at the same time. Leaving, for whatever
+    reason, puts every one of them in its safe state and closes it.
+
+    Parameters
+    ----------
+    instruments : mapping of str to InstrumentSettings
+    wiring : mapping of str to str
+        Signal name to ``instrument:port``.
+    safety : SafetySettings
+    """
+
+    def __init__(
+        self,
+        instruments: Mapping[str, InstrumentSettings],
+        wiring: Mapping[str, str],
+        safety: SafetySettings | None = None,
+    ) -> None:
+        self._settings = dict(instruments)
+        self._wiring = dict(wiring)
+        self._safety = safety or SafetySettings()
+        self._instruments: dict[str, Instrument] = {}
+        self._switches: dict[str, TtlSwitch] = {}
+        self._old_sigterm: Any = None
+        self._check_names()
+
+    def __enter__(self) -> Bench:
+        """Open all instruments.
+
+        Raises
+        ------
+        ConnectError
+            If one cannot be reached or is not the expected one. If several
+            failed, all are listed, and the cause is the group of errors.
+        """
+        self._take_sigterm()
+        try:
+            self._open_all()
+        except BaseException:
+            # Also an interrupt: what is open by then must not stay lit.
+            self._leave(quiet=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Put every instrument in its safe state and close it."""
+        self._leave(quiet=error is not None)
+
+    @property
+    def awg(self) -> ArbitraryWaveformGenerator:
+        """The bench's only waveform generator."""
+        instrument = self._only("awg")
+        if not isinstance(instrument, ArbitraryWaveformGenerator):
+            raise StateError(instrument.name, "awg", "does not play this role")
+        return instrument
+
+    @property
+    def digitizer(self) -> Digitizer:
+        """The bench's only digitiser."""
+        instrument = self._only("digitizer")
+        if not isinstance(instrument, Digitizer):
+            raise StateError(instrument.name, "digitizer", "does not play this role")
+        return instrument
+
+    def instrument(self, name: str) -> Instrument:
+        """Return the open instrument called `name`."""
+        if name not in self._instruments:
+            raise StateError("bench", name, "no open instrument of that name")
+        return self._instruments[name]
+
+    def resolve(self, signal_name: str) -> tuple[str, str]:
+        """Return the instrument and the port that carry `signal_name`."""
+        if signal_name not in self._wiring:
+            raise StateError("bench", signal_name, "no such signal in [wiring]")
+        name, _, port = self._wiring[signal_name].partition(":")
+        return name, port
+
+    def switch(self, signal_name: str) -> OpticalSwitch:
+        """Return the shutter wired to a marker as `signal_name`."""
+        if signal_name not in self._switches:
+            name, port = self.resolve(signal_name)
+            generator = self.instrument(name)
+            number = port.removeprefix("marker")
+            if number == port or not isinstance(generator, ArbitraryWaveformGenerator):
+                raise StateError(
+                    "bench", signal_name, f"{name}:{port} is no marker of a generator"
+                )
+            self._switches[signal_name] = TtlSwitch(generator, int(number))
+        return self._switches[signal_name]
+
+    def snapshot(self) -> Snapshot:
+        """Return identity and settings of every instrument, as JSON values."""
+        shown: Snapshot = {}
+        for name, instrument in self._instruments.items():
+            who = instrument.identity
+            shown[name] = {
+                "driver": self._settings[name].driver,
+                "resource": self._settings[name].resource,
+                "identity": [who.vendor, who.model, who.serial, who.firmware],
+                "settings": instrument.snapshot(),
+            }
+        shown["wiring"] = dict(self._wiring)
+        return shown
+
+    def safe_state(self) -> list[InstrumentError]:
+        """Put every open instrument in its safe state; return what failed.
+
+        Each has its own deadline, and a failure does not stop the others.
+        """
+        self._switches.clear()
+        failures: list[InstrumentError] = []
+        for name in self._safe_order():
+            try:
+                self._instruments[name].safe_state(SAFE_TIMEOUT_S)
+            except InstrumentError as error:
+                _LOG.error("%s is not in its safe state: %s", name, error)
+                failures.append(error)
+        return failures
+
+    def _check_names(self) -> None:
+        wanted = [(s, port.partition(":")[0]) for s, port in self._wiring.items()]
+        wanted += [(a, a.partition(".")[0]) for a in self._safety.on_exit]
+        for what, name in wanted:
+            if name not in self._settings:
+                raise StateError("bench", what, f"there is no instrument {name!r}")
+
+    def _open_all(self) -> None:
+        drivers = {n: _driver(n, s) for n, s in self._settings.items()}
+        # All are known before any is opened: a half-opened one is closed too.
+        self._instruments = drivers
+        failures: dict[str, InstrumentError] = {}
+        with ThreadPoolExecutor(max(1, len(drivers)), "bench-open") as pool:
+            opening = {n: pool.submit(d.open) for n, d in drivers.items()}
+            for name, future in opening.items():
+                try:
+                    _check_identity(name, self._settings[name].expect, future.result())
+                except InstrumentError as error:
+                    failures[name] = error
+        for name in failures:
+            # One that did not open right is not told to do anything.
+            self._instruments.pop(name).close()
+        if len(failures) == 1:
+            raise next(iter(failures.values()))
+        if failures:
+            listed = "; ".join(str(error) for error in failures.values())
+            raise ConnectError(
+                "bench", "open", f"{len(failures)} of {len(drivers)} failed: {listed}"
+            ) from ExceptionGroup("instruments", list(failures.values()))
+
+    def _only(self, role: str) -> Instrument:
+        names = [n for n, s in self._settings.items() if s.role == role]
+        if len(names) != 1:
+            raise StateError("bench", role, f"{len(names)} instruments play this role")
+        return self.instrument(names[0])
+
+    def _safe_order(self) -> list[str]:
+        first = [action.partition(".")[0] for action in self._safety.on_exit]
+        order = [*first, *reversed(self._instruments)]
+        return [n for n in dict.fromkeys(order) if n in self._instruments]
+
+    def _leave(self, *, quiet: bool) -> None:
+        """Make safe and close; an interrupt meanwhile waits until that is done."""
+        with _interrupts_held():
+            failures = self.safe_state()
+            for instrument in self._instruments.values():
+                instrument.close()
+            self._instruments = {}
+            self._restore_sigterm()
+        if failures and not quiet:
+            if len(failures) == 1:
+                raise failures[0]
+            listed = "; ".join(str(error) for error in failures)
+            raise InstrumentError("bench", "safe state", listed)
+
+    def _take_sigterm(self) -> None:
+        """Turn a request to end into an exception, so that `__exit__` runs."""
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._old_sigterm = signal.signal(signal.SIGTERM, _exit_on_signal)
+
+    def _restore_sigterm(self) -> None:
+        if self._old_sigterm is not None:
+            signal.signal(signal.SIGTERM, self._old_sigterm)
+            self._old_sigterm = None
+
+
+def _driver(name: str, settings: InstrumentSettings) -> Instrument:
+    link = ScpiLink(
+        TcpTransport(name, settings.resource),
+        open_timeout_s=settings.open_timeout_s,
+        io_timeout_s=settings.io_timeout_s,
+    )
+    return make_driver(settings.driver, link)
+
+
+def _check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:
+    for field in ("vendor", "model", "serial"):
+        wanted, got = getattr(expect, field), getattr(found, field)
+        if wanted is not None and wanted != got:
+            raise ConnectError(
+                name, "*IDN?", f"{field} is {got!r}, expected {wanted!r}"
+            )
+
+
+def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Delay Ctrl-C and SIGTERM in the main thread until the block is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        pending.append(number)
+
+    both = (signal.SIGINT, signal.SIGTERM)
+    held = [(int(n), signal.signal(n, note)) for n in both]
+    try:
+        yield
+    finally:
+        for number, handler in held:
+            # A handler the block itself restored is left as it is.
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    for number in pending:
+        signal.raise_signal(number)

@@ -1,0 +1,79 @@
+"""Arm, play, wait, read: one record from the bench."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from driver.bench import Bench
+from driver.hal import DigitizerConfig
+from scqc.core.clock import Deadline
+from scqc.core.errors import StateError
+from scqc.core.records import Trace
+
+RecordKind = Literal["signal", "shot", "electronic"]
+
+SIGNAL_SWITCH = "switch.signal"
+LO_SWITCH = "switch.lo"
+_LIGHT: dict[RecordKind, tuple[bool, bool]] = {
+    "signal": (True, True),
+    "shot": (False, True),
+    "electronic": (False, False),
+}
+
+
+def acquire(
+    bench: Bench, config: DigitizerConfig, timeout_s: float, *, play: bool = False
+) -> Trace:
+    """Take one record with the shutters as they are.
+
+    Parameters
+    ----------
+    bench : Bench
+    config : DigitizerConfig
+    timeout_s : float
+        Deadline for recording and reading together [s].
+    play : bool
+        Whether the uploaded waveform is started once the digitiser is armed.
+
+    Raises
+    ------
+    InstrumentTimeout
+        If the record is not complete and read in time; the digitiser is stopped.
+    InstrumentError
+        Whatever else an instrument reports.
+    """
+    deadline = Deadline(timeout_s)
+    digitizer = bench.digitizer
+    digitizer.configure(config)
+    digitizer.arm()
+    if play:
+        bench.awg.start()
+    digitizer.wait(max(deadline.remaining_s(), 1e-3))
+    return digitizer.fetch(max(deadline.remaining_s(), 1e-3))
+
+
+def record(
+    bench: Bench, kind: RecordKind, config: DigitizerConfig, timeout_s: float
+) -> Trace:
+    """Set the shutters for `kind` and take one record.
+
+    A signal record is triggered by the generator; the two calibrations start
+    at once. ``shot`` blocks the signal light, ``electronic`` the local
+    oscillator too.
+
+    Raises
+    ------
+    StateError
+        If `kind` is unknown.
+    InstrumentError
+        Whatever an instrument reports.
+    """
+    if kind not in _LIGHT:
+        raise StateError("capture", kind, f"kinds are {', '.join(_LIGHT)}")
+    signal_open, lo_open = _LIGHT[kind]
+    bench.switch(SIGNAL_SWITCH).set_open(signal_open)
+    bench.switch(LO_SWITCH).set_open(lo_open)
+    play = kind == "signal"
+    config = replace(config, trigger="external" if play else "immediate")
+    return acquire(bench, config, timeout_s, play=play)

@@ -1,0 +1,1 @@
+"""Digitisers and oscilloscopes."""

@@ -1,0 +1,199 @@
+"""Roles of instruments: structural types in SI units.
+
+A role is what the rest of the program may ask of an instrument, whoever made
+it. Settings are frozen records; `configure` returns what the device really
+took. Anything outside the limits is a `RangeError` before a byte is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from scqc.core.records import Trace, Waveform
+
+Snapshot = dict[str, object]
+"""Settings of one instrument, made of JSON values only."""
+
+TriggerSource = Literal["immediate", "external"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an instrument says it is."""
+
+    vendor: str
+    model: str
+    serial: str
+    firmware: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwgConfig:
+    """Settings of a waveform generator.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Sample rate of all channels [Sa/s].
+    amplitude_vpp : mapping of int to float
+        Full scale of each channel, peak to peak [V].
+    """
+
+    rate_hz: float
+    amplitude_vpp: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DigitizerConfig:
+    """Settings of a digitiser.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Sample rate [Sa/s].
+    n_samples : int
+        Record length per channel [1].
+    range_v : mapping of int to float
+        Full scale of each recorded channel, peak to peak [V].
+    trigger : {"immediate", "external"}
+        Start at once, or with the pulse on the auxiliary input.
+    trigger_level_v : float
+        Threshold of the external trigger [V].
+    """
+
+    rate_hz: float
+    n_samples: int
+    range_v: Mapping[int, float]
+    trigger: TriggerSource = "immediate"
+    trigger_level_v: float = 0.2
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """What every instrument can do."""
+
+    @property
+    def name(self) -> str:
+        """Name on this bench."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Who answered when the link was opened."""
+        ...
+
+    def open(self) -> Identity:
+        """Connect, ask for the identity, and put the instrument in safe state."""
+        ...
+
+    def close(self) -> None:
+        """Close the link; calling it again does nothing."""
+        ...
+
+    def ping(self) -> None:
+        """Check that the instrument still answers."""
+        ...
+
+    def safe_state(self, timeout_s: float) -> None:
+        """Stop emitting anything, within `timeout_s` [s]."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the settings as JSON values; asks nothing of the instrument."""
+        ...
+
+
+@runtime_checkable
+class ArbitraryWaveformGenerator(Instrument, Protocol):
+    """Plays a waveform once per `start`; markers hold a level."""
+
+    @property
+    def granularity(self) -> int:
+        """Samples that a waveform's length must be a multiple of [1]."""
+        ...
+
+    @property
+    def minimum_samples(self) -> int:
+        """Shortest waveform [1]."""
+        ...
+
+    def configure(self, config: AwgConfig) -> AwgConfig:
+        """Set rate and amplitudes; return what the device took."""
+        ...
+
+    def upload(self, waveform: Waveform) -> None:
+        """Load a waveform, shape (2, n), float32 [V]; nothing is played yet.
+
+        Raises
+        ------
+        RangeError
+            If length, rate or a voltage is outside the limits; nothing is sent.
+        StateError
+            If the generator is not configured.
+        """
+        ...
+
+    def start(self) -> None:
+        """Play the uploaded waveform once, from its first sample."""
+        ...
+
+    def stop(self) -> None:
+        """Stop playing."""
+        ...
+
+    def set_marker_level(self, marker: int, level_v: float) -> None:
+        """Hold `marker` at `level_v` [V]."""
+        ...
+
+
+@runtime_checkable
+class Digitizer(Instrument, Protocol):
+    """Arm, wait, fetch."""
+
+    def configure(self, config: DigitizerConfig) -> DigitizerConfig:
+        """Set rate, length, ranges and trigger; return what the device took."""
+        ...
+
+    def arm(self) -> None:
+        """Get ready to record; an earlier record is forgotten."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when the record is complete.
+
+        Raises
+        ------
+        InstrumentTimeout
+            If it is not complete after `timeout_s` [s].
+        """
+        ...
+
+    def fetch(self, timeout_s: float) -> Trace:
+        """Read the completed record.
+
+        Raises
+        ------
+        StateError
+            If no record is complete.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Stop recording."""
+        ...
+
+
+@runtime_checkable
+class OpticalSwitch(Protocol):
+    """Lets light through, or blocks it."""
+
+    def set_open(self, is_open: bool) -> None:
+        """Open or close."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """What was last asked for; closed before that."""
+        ...

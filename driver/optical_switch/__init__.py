@@ -1,0 +1,1 @@
+"""Optical switches and shutters."""

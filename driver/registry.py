@@ -1,0 +1,55 @@
+"""Names of drivers; a driver's module is imported when it is first used."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from driver.hal import Instrument
+from driver.scpi.link import ScpiLink
+from scqc.core.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class DriverEntry:
+    """Where a driver lives and which role it plays."""
+
+    role: str
+    module: str
+    class_name: str
+
+
+DRIVERS = {
+    "keysight.m8190a": DriverEntry(
+        "awg", "driver.awg.keysight_m8190a", "KeysightM8190A"
+    ),
+    "keysight.infiniium": DriverEntry(
+        "digitizer", "driver.digitizer.keysight_infiniium", "KeysightInfiniium"
+    ),
+}
+
+
+def nearest(name: str) -> str:
+    """Return a hint which known driver `name` may have meant."""
+    close = difflib.get_close_matches(name, DRIVERS, n=1, cutoff=0.4)
+    known = ", ".join(sorted(DRIVERS))
+    return f"did you mean {close[0]!r}?" if close else f"known drivers: {known}"
+
+
+def make_driver(driver: str, link: ScpiLink) -> Instrument:
+    """Build the driver called `driver` on `link`.
+
+    Raises
+    ------
+    StateError
+        If there is no driver of that name.
+    """
+    if driver not in DRIVERS:
+        raise StateError(
+            link.instrument, "open", f"unknown driver {driver!r}, {nearest(driver)}"
+        )
+    entry = DRIVERS[driver]
+    driver_class = getattr(import_module(entry.module), entry.class_name)
+    return cast(Instrument, driver_class(link))

@@ -1,0 +1,1 @@
+"""SCPI over any transport: queries, binary blocks, the device's error queue."""

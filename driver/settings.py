@@ -1,0 +1,76 @@
+"""Settings of the instrument layer; field names are the TOML keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from driver.registry import DRIVERS, nearest
+from driver.transports.tcp import parse_resource
+from scqc.core.settings import Settings
+
+Role = Literal["awg", "digitizer"]
+
+SignalName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z0-9_]+)+$")]
+PortName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*:(marker)?[1-9][0-9]?$")
+]
+WiringSettings = dict[SignalName, PortName]
+"""Which port of which instrument carries a signal: ``"tx.i" = "awg:1"``."""
+
+SafeAction = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\.(stop|off|max|safe)$")
+]
+
+
+class ExpectSettings(Settings):
+    """Who must answer; fields left out are not checked."""
+
+    vendor: str | None = None
+    model: str | None = None
+    serial: str | None = None
+
+
+class InstrumentSettings(Settings):
+    """One instrument: what it is for, its driver and where it listens."""
+
+    role: Role
+    driver: str
+    resource: str
+    expect: ExpectSettings = ExpectSettings()
+    open_timeout_s: float = Field(5.0, gt=0.0, le=120.0)
+    io_timeout_s: float = Field(10.0, gt=0.0, le=600.0)
+
+    @field_validator("driver")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in DRIVERS:
+            raise ValueError(f"unknown driver {value!r}, {nearest(value)}")
+        return value
+
+    @field_validator("resource")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        parse_resource("resource", value)
+        return value
+
+    @model_validator(mode="after")
+    def _driver_fits_role(self) -> InstrumentSettings:
+        if DRIVERS[self.driver].role != self.role:
+            raise ValueError(
+                f"driver {self.driver!r} is for role {DRIVERS[self.driver].role!r}, "
+                f"not {self.role!r}"
+            )
+        return self
+
+
+class SafetySettings(Settings):
+    """What must hold on this bench, and the order of making it safe.
+
+    Every instrument is put in its safe state on every exit; those named in
+    `on_exit` come first, in that order.
+    """
+
+    max_launch_dbm: float = 0.0
+    on_exit: tuple[SafeAction, ...] = ()

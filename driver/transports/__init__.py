@@ -1,0 +1,1 @@
+"""Links to instruments; every call has a deadline."""
