@@ -1,0 +1,1 @@
+"""Reverse reconciliation: Alice finds Bob's raw key from her own data."""
