@@ -39,8 +39,8 @@ class InstrumentSettings(Settings):
     driver: str
     resource: str
     expect: ExpectSettings = ExpectSettings()
-    open_timeout_s: float = Field(5.0, gt=0.0, le=120.0)
-    io_timeout_s: float = Field(10.0, gt=0.0, le=600.0)
+    open_timeout_s: float = Field(default=5.0, gt=0.0, le=120.0)
+    io_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
 
     @field_validator("driver")
     @classmethod

@@ -1,0 +1,182 @@
+"""The bench a run connects to: as configured, or emulated.
+
+With ``[sim]`` the emulators are started in a process of their own and every
+instrument's resource is pointed at its emulator. Nothing else changes: the
+drivers are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from driver.settings import InstrumentSettings
+from scqc.core.errors import ConnectError
+from sim_backends.settings import SimSettings
+
+START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 3.0
+_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What a `Bench` is built from.
+
+    Parameters
+    ----------
+    instruments : mapping of str to InstrumentSettings
+        With the resources to connect to.
+    wiring : mapping of str to str
+    tap : str or None
+        Endpoint of the truth tap; only with emulators, and only for tests.
+    pid : int or None
+        The emulator process.
+    """
+
+    instruments: Mapping[str, InstrumentSettings]
+    wiring: Mapping[str, str]
+    tap: str | None = None
+    pid: int | None = None
+
+
+@contextmanager
+def station(
+    instruments: Mapping[str, InstrumentSettings],
+    wiring: Mapping[str, str],
+    sim: SimSettings | None,
+    *,
+    tap: bool = False,
+    start_timeout_s: float = START_TIMEOUT_S,
+) -> Iterator[Station]:
+    """Provide the instruments for the time of the block.
+
+    Parameters
+    ----------
+    instruments, wiring : mapping
+        As configured.
+    sim : SimSettings or None
+        The virtual laboratory; None for a real bench, which is left alone.
+    tap : bool
+        Whether the emulators keep what was played for a test to read.
+    start_timeout_s : float
+        Deadline for the emulators to be ready [s].
+
+    Raises
+    ------
+    ConnectError
+        If the emulators do not start in time; with the end of what they said.
+    """
+    if sim is None:
+        yield Station(instruments, wiring)
+        return
+    request = {
+        "sim": sim.model_dump(mode="json"),
+        "instruments": {n: _emulated(n, s, sim) for n, s in instruments.items()},
+        "wiring": dict(wiring),
+        "tap": tap,
+    }
+    with tempfile.TemporaryFile() as log:
+        process = _spawn(log)
+        try:
+            endpoints = _start(process, json.dumps(request), log, start_timeout_s)
+            yield Station(
+                {
+                    name: settings.model_copy(update={"resource": endpoints[name]})
+                    for name, settings in instruments.items()
+                },
+                wiring,
+                endpoints.get("tap"),
+                process.pid,
+            )
+        finally:
+            _stop(process)
+
+
+def _emulated(
+    name: str, settings: InstrumentSettings, sim: SimSettings
+) -> dict[str, str | int]:
+    return {"driver": settings.driver, "port": (sim.ports or {}).get(name, 0)}
+
+
+def _spawn(log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the emulator process in a session of its own.
+
+    Ctrl-C reaches everything in the terminal's session; the emulators must
+    outlive it, because the drivers still have to make them safe.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "sim_backends.serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=os.name == "posix",
+    )
+
+
+def _start(
+    process: subprocess.Popen[bytes], request: str, log: IO[bytes], timeout_s: float
+) -> dict[str, str]:
+    """Hand over the request and return the endpoints."""
+    replies: list[bytes] = []
+
+    def exchange() -> None:
+        if process.stdin is None or process.stdout is None:
+            return
+        try:
+            process.stdin.write(request.encode() + b"\n")
+            process.stdin.flush()
+            replies.append(process.stdout.readline())
+        except OSError:
+            replies.append(b"")
+
+    # Reading a pipe has no deadline of its own on every system.
+    worker = threading.Thread(target=exchange, name="station-start", daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    if worker.is_alive():
+        process.kill()
+        worker.join()
+        raise _not_started(f"not ready within {timeout_s:g} s", log)
+    try:
+        endpoints: dict[str, str] = json.loads(replies[0])["endpoints"]
+    except (ValueError, KeyError, IndexError) as error:
+        process.kill()
+        process.wait()
+        raise _not_started("ended before it was ready", log) from error
+    return endpoints
+
+
+def _not_started(reason: str, log: IO[bytes]) -> ConnectError:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - _TAIL_BYTES))
+    tail = log.read().decode(errors="replace").strip()
+    return ConnectError("emulators", "start", f"{reason}: {tail or 'no output'}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process: politely, then firmly."""
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            # It is gone already; so is its input.
+            process.poll()
+    for end in (None, process.terminate, process.kill):
+        if end is not None:
+            end()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    if process.stdout is not None:
+        process.stdout.close()

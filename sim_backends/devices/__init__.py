@@ -1,0 +1,1 @@
+"""Emulated instruments: registers and state machines, no physics."""

@@ -1,0 +1,120 @@
+"""What stands between the emulated instruments: cables, light, one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Light(Protocol):
+    """The part of the virtual laboratory that instruments touch."""
+
+    def play(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
+        """Start a waveform, shape (2, n), float32 [V]."""
+        ...
+
+    def stop(self) -> None:
+        """End the waveform."""
+        ...
+
+    def set_level(self, switch: str, volts: float) -> None:
+        """Drive a shutter input."""
+        ...
+
+    def record(self, n_samples: int, rate_hz: float) -> NDArray[np.float32]:
+        """Return what the digitiser's input sees, shape (n,), float32 [V]."""
+        ...
+
+
+class Cables:
+    """Carries levels and triggers between devices; serialises the light.
+
+    Parameters
+    ----------
+    light : Light
+    wiring : mapping of str to str
+        Signal name to ``instrument:port``; ``switch.*`` signals are shutters.
+    keep_played : bool
+        Whether the codes of every waveform are kept for the truth tap.
+
+    Attributes
+    ----------
+    played : list of ndarray, shape (2, n), int16 [code]
+        Truth tap, for tests: what was started, in order.
+    playing : bool
+        Whether a waveform is on the generator's outputs.
+    """
+
+    def __init__(
+        self, light: Light, wiring: Mapping[str, str], *, keep_played: bool = False
+    ) -> None:
+        self.light = light
+        self.lock = threading.RLock()
+        self.played: list[NDArray[np.int16]] = []
+        self.playing = False
+        self._once = False
+        self._keep_played = keep_played
+        self._switches = {
+            port: signal.removeprefix("switch.")
+            for signal, port in wiring.items()
+            if signal.startswith("switch.")
+        }
+        self._on_trigger: list[Callable[[], None]] = []
+
+    def on_trigger(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a generator's sync marker pulses."""
+        self._on_trigger.append(callback)
+
+    def set_marker(self, instrument: str, marker: int, volts: float) -> None:
+        """Set the level of a marker output; a shutter wired to it moves."""
+        switch = self._switches.get(f"{instrument}:marker{marker}")
+        if switch is not None:
+            with self.lock:
+                self.light.set_level(switch, volts)
+
+    def play(
+        self,
+        codes: NDArray[np.int16],
+        samples_v: NDArray[np.float32],
+        rate_hz: float,
+        *,
+        once: bool,
+    ) -> None:
+        """Start a waveform; one played `once` is over after the next record.
+
+        Parameters
+        ----------
+        codes : ndarray, shape (2, n), int16 [code]
+        samples_v : ndarray, shape (2, n), float32 [V]
+        rate_hz : float
+            Sample rate [Sa/s].
+        once : bool
+        """
+        with self.lock:
+            if self._keep_played:
+                self.played.append(codes)
+            self.light.play(samples_v, rate_hz)
+            self.playing, self._once = True, once
+
+    def trigger(self) -> None:
+        """Pulse the sync marker."""
+        for callback in self._on_trigger:
+            callback()
+
+    def record(self, n_samples: int, rate_hz: float) -> NDArray[np.float32]:
+        """Return what the digitiser's input sees, shape (n,), float32 [V]."""
+        with self.lock:
+            volts = self.light.record(n_samples, rate_hz)
+            if self._once:
+                self.stop()
+        return volts
+
+    def stop(self) -> None:
+        """End the waveform."""
+        with self.lock:
+            self.light.stop()
+            self.playing = self._once = False

@@ -1,0 +1,83 @@
+"""Faults of emulated instruments, as data.
+
+A fault strikes at a *verb* of the instrument (``identify``, ``configure``,
+``upload``, ``start``, ``fetch``, ...), a given number of times.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scqc.core.errors import ConfigError, ConfigProblem
+
+KINDS = (
+    "drop-connection",
+    "no-reply",
+    "half-block",
+    "garbage",
+    "wrong-identity",
+    "late-reply",
+)
+VERBS = ("identify", "configure", "upload", "start", "arm", "wait", "fetch", "switch")
+LATE_S = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong `count` times."""
+
+    at: str
+    kind: str
+    count: int = 1
+
+
+class FaultPlan:
+    """The faults still to come on one instrument.
+
+    Parameters
+    ----------
+    instrument : str
+    faults : iterable of Fault
+
+    Raises
+    ------
+    ConfigError
+        If a verb or a kind is unknown; all problems at once.
+    """
+
+    def __init__(self, instrument: str, faults: Iterable[Fault] = ()) -> None:
+        self._faults = tuple(faults)
+        self._left = [fault.count for fault in self._faults]
+        self._lock = threading.Lock()
+        problems = []
+        for fault in self._faults:
+            for key, value, known in (
+                ("at", fault.at, VERBS),
+                ("kind", fault.kind, KINDS),
+            ):
+                if value not in known:
+                    limit = "one of " + ", ".join(known)
+                    problems.append(
+                        ConfigProblem(
+                            "config", f"sim.faults.{instrument}", key, value, limit
+                        )
+                    )
+        if problems:
+            raise ConfigError(problems)
+
+    def take(self, verb: str, *, replying: bool) -> str | None:
+        """Return the kind of fault that strikes now, and count it.
+
+        Only a dropped connection can strike a command that has no reply.
+        """
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                if self._left[index] == 0 or fault.at != verb:
+                    continue
+                if fault.kind != "drop-connection" and not replying:
+                    continue
+                self._left[index] -= 1
+                return fault.kind
+        return None

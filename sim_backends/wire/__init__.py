@@ -1,0 +1,1 @@
+"""Servers that speak the instruments' wire protocols; framing only."""

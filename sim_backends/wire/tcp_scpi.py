@@ -1,0 +1,213 @@
+"""A SCPI instrument on a loopback TCP port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+from sim_backends.devices.base import INHERITED, Call, ScpiDevice
+from sim_backends.faults import LATE_S
+from sim_backends.wire.scpi import Reply, ScpiError
+from sim_backends.wire.splitter import (
+    BadStreamError,
+    EndOfStreamError,
+    Unit,
+    UnitReader,
+)
+
+GARBAGE = b"\x00\xff\xfe~garbage~\x80\n"
+_JOIN_S = 5.0
+
+
+class _DropConnectionError(Exception):
+    """The fault plan cuts this connection now."""
+
+
+class ScpiServer:
+    """Serves one device to any number of clients, until closed.
+
+    Parameters
+    ----------
+    device : ScpiDevice
+    port : int
+        TCP port on the loopback interface; 0 lets the system choose.
+    """
+
+    def __init__(self, device: ScpiDevice, port: int = 0) -> None:
+        self.device = device
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._acceptor = threading.Thread(
+            target=self._accept, name=f"{device.name}-accept", daemon=True
+        )
+        self._acceptor.start()
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect: ``tcp://127.0.0.1:port``."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """Stop serving and end all threads; calling it again does nothing."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        # A blocked accept does not notice that its socket is closed.
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=1.0),
+        ):
+            pass
+        self._acceptor.join(_JOIN_S)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+        self.device.shut_down()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._closing.is_set():
+                connection.close()
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            thread = threading.Thread(
+                target=self._serve,
+                args=(connection,),
+                name=f"{self.device.name}-client",
+                daemon=True,
+            )
+            with self._lock:
+                self._open.add(connection)
+                self._threads = [t for t in self._threads if t.is_alive()]
+                self._threads.append(thread)
+                # Started under the lock: close() must be able to join it.
+                thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        session = _Session(self.device, connection, self._closing)
+        try:
+            session.run()
+        except (EndOfStreamError, BadStreamError, _DropConnectionError, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+
+class _Session:
+    """One client: the current header path, and the reply being put together."""
+
+    def __init__(
+        self, device: ScpiDevice, connection: socket.socket, closing: threading.Event
+    ) -> None:
+        self._device, self._connection = device, connection
+        self._closing = closing
+        self._reader = UnitReader(connection)
+        self._path: list[str] = []
+        self._verb = ""
+        self._replies: list[Reply] = []
+        self._fault: str | None = None
+
+    def run(self) -> None:
+        """Serve until the client leaves."""
+        while True:
+            unit = self._reader.next_unit()
+            if unit.header:
+                self._handle(unit)
+            if unit.ends_message:
+                self._path = []
+                self._send()
+
+    def _handle(self, unit: Unit) -> None:
+        try:
+            call = self._device.resolve(
+                self._full_path(unit.header.rstrip("?")),
+                unit.parameters,
+                is_query=unit.is_query,
+            )
+        except ScpiError as error:
+            with self._device.lock:
+                self._device.status.report(error)
+            return
+        self._strike(call)
+        reply = self._device.execute(call)
+        if reply is not None:
+            self._replies.append(reply)
+
+    def _full_path(self, header: str) -> list[str]:
+        """Apply the rule that a unit continues at the level of the one before."""
+        if header.startswith("*"):
+            return [header.upper()]
+        words = header.removeprefix(":").split(":")
+        full = words if header.startswith(":") else self._path + words
+        self._path = full[:-1]
+        return full
+
+    def _strike(self, call: Call) -> None:
+        """Ask the fault plan whether something goes wrong here."""
+        if call.command.verb != INHERITED:
+            self._verb = call.command.verb
+        kind = self._device.faults.take(self._verb, replying=call.is_query)
+        if kind == "drop-connection":
+            raise _DropConnectionError
+        self._fault = kind or self._fault
+
+    def _send(self) -> None:
+        replies, self._replies = self._replies, []
+        fault, self._fault = self._fault, None
+        if not replies or fault == "no-reply":
+            return
+        parts = _joined(replies)
+        if fault == "late-reply":
+            # Waiting on the event lets the server close meanwhile.
+            self._closing.wait(LATE_S)
+        elif fault == "garbage":
+            parts = [GARBAGE]
+        elif fault == "wrong-identity":
+            parts = [b"Somebody Else,Model X,0,0\n"]
+        elif fault == "half-block":
+            parts = _first_half(parts)
+        for part in parts:
+            self._connection.sendall(part)
+
+
+def _joined(replies: list[Reply]) -> list[bytes | memoryview]:
+    """Return the bytes of one response message, blocks not copied."""
+    parts: list[bytes | memoryview] = []
+    for index, reply in enumerate(replies):
+        if index:
+            parts.append(b";")
+        if isinstance(reply, str):
+            parts.append(reply.encode("latin-1"))
+        elif isinstance(reply, list):
+            parts += reply
+        else:
+            parts.append(reply)
+    if all(isinstance(part, bytes) for part in parts):
+        # One segment for a text reply: a second one costs the client a wake-up.
+        return [b"".join(parts) + b"\n"]
+    return [*parts, b"\n"]
+
+
+def _first_half(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return the first half of the bytes."""
+    left = sum(len(part) for part in parts) // 2
+    kept: list[bytes | memoryview] = []
+    for part in parts:
+        kept.append(part[:left])
+        left -= len(kept[-1])
+    return kept
