@@ -92,7 +92,7 @@ class ChannelSettings(Settings):
     dispersion_ps_per_nm_km: float = Field(17.0, ge=-200.0, le=200.0)
     excess_noise_snu: float = Field(0.005, ge=0.0, le=100.0)
     noise_band_centre_hz: float = Field(-55e6, ge=-1e11, le=1e11)
-    noise_band_width_hz: float = Field(64e6, gt=0.0, le=1e11)
+    noise_band_width_hz: float = Field(64e6, ge=1e6, le=1e11)
     polarisation_rad: Angle = 0.0
     polarisation_drift_rad_per_sqrt_s: Drift = 1e-3
 
