@@ -106,9 +106,8 @@ def build_precode(size: int, rng: random.Random) -> list[Row]:
         mine: list[int] = []
         for _ in range(degree):
             table = np.array(edges, dtype=np.int64).reshape(-1, 3)
-            distance = _check_distances(
-                *(np.ascontiguousarray(table[:, k]) for k in range(3)), size, column
-            )
+            rows_in, columns_in, shifts_in = table.T.copy()
+            distance = _check_distances(rows_in, columns_in, shifts_in, size, column)
             # two degree-2 columns on the same pair of rows would close short cycles
             allowed = [
                 r

@@ -137,7 +137,7 @@ def _recover(
     for g in range(norm.size):
         total = 0.0
         for k in range(8):
-            value = np.float32(alpha[g, k])
+            value = float(alpha[g, k])
             total += value * value
             turn[k] = value if k == 0 else -value
             corner[k] = -_CORNER if u[8 * g + k] == 1 else _CORNER

@@ -1,0 +1,1 @@
+"""Message authentication that holds against unlimited computing power."""

@@ -1,0 +1,1 @@
+"""Privacy amplification: shorten the key to what the other side cannot know."""

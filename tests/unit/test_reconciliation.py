@@ -1,0 +1,238 @@
+import math
+
+import numpy as np
+import pytest
+
+from dsp.coding import qc_ldpc, row_kernels
+from protocols.reconciliation import construct, met_ldpc
+from protocols.reconciliation import multidimensional as md
+from protocols.reconciliation.met_ldpc import ReconciliationCode
+from scqc.core.errors import ProtocolAbort
+
+
+def _correlated(n, snr, rng):
+    """Alice's x and Bob's y with their regression x = kappa y + z."""
+    x = rng.standard_normal(n).astype(np.float32)
+    y = (math.sqrt(snr) * x + rng.standard_normal(n)).astype(np.float32)
+    kappa = math.sqrt(snr) / (1 + snr)
+    return x, y, kappa, 1 - kappa**2 * (1 + snr)
+
+
+def _frames(code, snr, frames, rng):
+    x, y, kappa, sigma2 = _correlated(frames * code.n, snr, rng)
+    u = rng.integers(0, 2, frames * code.n, dtype=np.uint8)
+    llr = md.llr(x, md.encode(y, u), kappa, sigma2)
+    return u.reshape(frames, -1), llr.reshape(frames, -1)
+
+
+def test_shipped_tables_come_from_the_script():
+    size = 256
+    table = qc_ldpc.from_rows(construct.build(size, construct.SIZES[size]), 400, size)
+    assert table.sha256 == met_ldpc.mother_code(size).sha256
+
+
+@pytest.mark.parametrize("size", construct.SIZES)
+def test_mother_code_has_the_degrees_of_the_ensemble(size):
+    code = met_ldpc.mother_code(size)
+    precode = code.edge_row < construct.PRECODE_ROWS
+    core = code.edge_column < construct.CORE_COLUMNS
+    x1 = np.bincount(code.edge_column[precode], minlength=50)
+    x2 = np.bincount(code.edge_column[core & ~precode], minlength=50)
+    assert sorted(x1) == [2] * 31 + [3] * 19
+    # proportional loading, within one socket of the ensemble's 20 and 22
+    np.testing.assert_allclose(x2[:31], 20, atol=1)
+    np.testing.assert_allclose(x2[31:], 22, atol=1)
+    rows = np.bincount(code.edge_row)
+    assert sorted(rows[:10]) == [11] + [12] * 9
+    assert sorted(rows[10:] - 1) == [2] * 12 + [3] * 338
+
+
+@pytest.mark.parametrize("size", construct.SIZES)
+def test_no_cycle_of_length_four(size):
+    code = met_ldpc.mother_code(size)
+    seen = set()
+    for r in range(code.n_rows):
+        edges = range(code.row_start[r], code.row_start[r + 1])
+        for a in edges:
+            for b in edges:
+                if code.edge_column[a] < code.edge_column[b]:
+                    gap = int(code.edge_shift[a] - code.edge_shift[b]) % size
+                    key = (int(code.edge_column[a]), int(code.edge_column[b]), gap)
+                    assert key not in seen
+                    seen.add(key)
+
+
+def test_precode_rows_are_independent():
+    """Otherwise the counted leak would be larger than what is disclosed."""
+    code = met_ldpc.mother_code(256)
+    rows = []
+    for r in range(construct.PRECODE_ROWS):
+        edges = range(code.row_start[r], code.row_start[r + 1])
+        for z in range(256):
+            word = 0
+            for e in edges:
+                word |= 1 << (
+                    int(code.edge_column[e]) * 256 + (z + int(code.edge_shift[e])) % 256
+                )
+            rows.append(word)
+    pivots: dict[int, int] = {}
+    for row in rows:
+        while row:
+            top = row.bit_length()
+            if top not in pivots:
+                pivots[top] = row
+                break
+            row ^= pivots[top]
+    assert len(pivots) >= len(rows) - 8
+
+
+def test_syndrome_against_the_definition():
+    code = ReconciliationCode(0.3, 256)
+    rng = np.random.default_rng(1)
+    word = rng.integers(0, 2, (1, code.n), dtype=np.uint8)
+    got = code.syndrome(word).reshape(-1, 256)
+    g = code.graph
+    for r in (0, 5, 10, 40, g.n_rows - 1):
+        for z in (0, 17, 255):
+            total = 0
+            for e in range(g.row_start[r], g.row_start[r + 1]):
+                v = int(g.edge_column[e]) * 256 + (z + int(g.edge_shift[e])) % 256
+                total ^= int(word[0, v])
+            assert got[r, z] == total
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.26, 0.333, 0.5])
+def test_rate_is_never_above_what_was_asked(rate):
+    code = ReconciliationCode(rate, 256)
+    assert rate * 0.985 <= code.rate <= rate + 1e-12
+    assert code.leak_bits == code.n - code.k == code.graph.n_rows * 256
+
+
+@pytest.mark.parametrize(("rate", "size"), [(0.05, 256), (0.6, 256), (0.2, 300)])
+def test_uncovered_rate_or_size(rate, size):
+    with pytest.raises(ProtocolAbort, match="reconciliation code"):
+        ReconciliationCode(rate, size)
+
+
+def test_half_tanh_and_double_atanh_against_the_library():
+    x = np.linspace(-9.9, 9.9, 4001).astype(np.float32)
+    out = np.empty_like(x)
+    row_kernels.half_tanh(x, out)
+    np.testing.assert_allclose(out, np.tanh(x / 2), atol=2e-4)
+    assert np.abs(out).max() < 1
+    p = np.linspace(-0.9999, 0.9999, 4001).astype(np.float32)
+    q = p.copy()
+    row_kernels.double_atanh(q, np.empty_like(p))
+    np.testing.assert_allclose(q, 2 * np.arctanh(p.astype(np.float64)), atol=2e-3)
+    centre = np.abs(p) < 0.9
+    exact = 2 * np.arctanh(p.astype(np.float64))
+    np.testing.assert_allclose(q[centre], exact[centre], atol=2e-5)
+
+
+def test_sum_product_row_against_the_formula():
+    rng = np.random.default_rng(2)
+    llr = rng.normal(0, 2, (4, 16)).astype(np.float32)
+    tanhs, out = np.empty_like(llr), np.empty_like(llr)
+    for d in range(4):
+        row_kernels.half_tanh(llr[d], tanhs[d])
+    first = np.where(np.arange(16) % 2, -0.5, 1).astype(np.float32)
+    row_kernels.sum_product(tanhs, first, np.empty((2, 16), np.float32), out)
+    exact = np.tanh(llr.astype(np.float64) / 2)
+    for d in range(4):
+        others = np.prod(np.delete(exact, d, axis=0), axis=0) * first
+        np.testing.assert_allclose(out[d], 2 * np.arctanh(others), atol=5e-3)
+
+
+def test_reconciles_and_random_words_are_found_exactly():
+    code = ReconciliationCode(0.25, 256)
+    rng = np.random.default_rng(3)
+    u, llr = _frames(code, 0.58, 4, rng)  # beta 0.76: far from the threshold
+    result = code.decode(llr, code.syndrome(u), n_threads=2)
+    assert result.converged.all()
+    np.testing.assert_array_equal(result.words, u)
+
+
+def test_a_flipped_syndrome_bit_does_not_pass_unseen():
+    code = ReconciliationCode(0.25, 256)
+    rng = np.random.default_rng(4)
+    u, llr = _frames(code, 0.7, 1, rng)
+    for bit in (3, code.leak_bits - 1):  # a pre-code row, a leaf row
+        wanted = code.syndrome(u)
+        wanted[0, bit] ^= 1
+        found = code.decode(llr, wanted, 60)
+        assert (found.words != u).any() or not found.converged[0]
+
+
+def test_too_noisy_frames_do_not_converge():
+    code = ReconciliationCode(0.25, 256)
+    u, llr = _frames(code, 0.3, 2, np.random.default_rng(5))
+    assert not code.decode(llr, code.syndrome(u), 40).converged.any()
+
+
+def test_bad_shapes_and_values():
+    code = ReconciliationCode(0.25, 256)
+    llr = np.zeros((1, code.n), np.float32)
+    checks = np.zeros((1, code.leak_bits), np.uint8)
+    with pytest.raises(ProtocolAbort, match="LLRs: shape"):
+        code.decode(llr[:, 1:], checks)
+    with pytest.raises(ProtocolAbort, match="syndromes: shape"):
+        code.decode(llr, checks[:, 1:])
+    llr[0, 7] = np.nan
+    with pytest.raises(ProtocolAbort, match="not finite"):
+        code.decode(llr, checks)
+
+
+def test_soft_values_have_the_right_scale():
+    """E[tanh of the aligned LLR / 2] = E[tanh^2] only for the true posterior."""
+    rng = np.random.default_rng(6)
+    n = 1_600_000
+    x, y, kappa, sigma2 = _correlated(n, 0.163, rng)
+    u = rng.integers(0, 2, n, dtype=np.uint8)
+    llr = md.llr(x, md.encode(y, u), kappa, sigma2).astype(np.float64)
+    sign = 1.0 - 2.0 * u
+
+    def gap(scale):
+        t = np.tanh(scale * llr / 2)
+        d = sign * t - t**2
+        return d.mean(), d.std() / math.sqrt(n)
+
+    mean, error = gap(1.0)
+    assert abs(mean) < 5 * error
+    wrong, error = gap(1.05)
+    assert abs(wrong) > 5 * error
+
+
+def _largest_correlation(y, u):
+    """Between products of two alphas and products of two bits [sigma]."""
+    alpha = md.encode(y, u).alpha / md.ALPHA_SCALE
+    signs = 1.0 - 2.0 * u.reshape(-1, 8)
+    i, j = np.triu_indices(8, 1)
+    a, b = alpha[:, i] * alpha[:, j], signs[:, i] * signs[:, j]
+    single = np.abs(alpha.T @ signs) / np.sqrt(len(a) / 8)
+    double = np.abs(a.T @ b) / np.sqrt(len(a)) / a.std()
+    return max(single.max(), double.max())
+
+
+def test_alpha_tells_nothing_about_the_bits():
+    rng = np.random.default_rng(7)
+    n = 800_000
+    _, y, _, _ = _correlated(n, 0.2, rng)
+    u = rng.integers(0, 2, n, dtype=np.uint8)
+    # 848 correlations of unit variance: 6 sigma has probability 2e-6
+    assert _largest_correlation(y, u) < 6
+    # unequal quadratures would leak: the normalisation is not optional
+    y[::2] *= 1.2
+    assert _largest_correlation(y, u) > 6
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_empty_group_is_refused(bad):
+    y = np.ones(16, np.float32)
+    y[8:] = bad
+    with pytest.raises(ProtocolAbort, match="zero or NaN"):
+        md.encode(y, np.zeros(16, np.uint8))
+
+
+def test_length_must_be_a_multiple_of_eight():
+    with pytest.raises(ProtocolAbort, match="multiples of 8"):
+        md.encode(np.ones(12, np.float32), np.zeros(12, np.uint8))
