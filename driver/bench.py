@@ -24,7 +24,12 @@ from driver.registry import make_driver
 from driver.scpi.link import ScpiLink
 from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
 from driver.transports.tcp import TcpTransport
-from scqc.core.errors import ConnectError, InstrumentError, StateError
+from scqc.core.errors import (
+    ConnectError,
+    ConnectionLost,
+    InstrumentError,
+    StateError,
+)
 
 SAFE_TIMEOUT_S = 3.0
 _LOG = logging.getLogger("scqc.bench")
@@ -150,7 +155,7 @@ class Bench:
         failures: list[InstrumentError] = []
         for name in self._safe_order():
             try:
-                self._instruments[name].safe_state(SAFE_TIMEOUT_S)
+                _make_safe(self._instruments[name])
             except InstrumentError as error:
                 _LOG.error("%s is not in its safe state: %s", name, error)
                 failures.append(error)
@@ -182,8 +187,9 @@ class Bench:
             raise next(iter(failures.values()))
         if failures:
             listed = "; ".join(str(error) for error in failures.values())
+            counts = f"{len(failures)} of {len(self._settings)} failed"
             raise ConnectError(
-                "bench", "open", f"{len(failures)} of {len(drivers)} failed: {listed}"
+                "bench", "open", f"{counts}: {listed}"
             ) from ExceptionGroup("instruments", list(failures.values()))
 
     def _only(self, role: str) -> Instrument:
@@ -230,6 +236,18 @@ def _driver(name: str, settings: InstrumentSettings) -> Instrument:
         io_timeout_s=settings.io_timeout_s,
     )
     return make_driver(settings.driver, link)
+
+
+def _make_safe(instrument: Instrument) -> None:
+    """Put one instrument in its safe state, over a new link if the old is dead.
+
+    A link that died unnoticed shows only now, and the command may be lost with
+    it. Being safe twice does no harm, so it is said again.
+    """
+    try:
+        instrument.safe_state(SAFE_TIMEOUT_S)
+    except ConnectionLost:
+        instrument.safe_state(SAFE_TIMEOUT_S)
 
 
 def _check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:

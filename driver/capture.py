@@ -39,7 +39,7 @@ def acquire(
     Raises
     ------
     InstrumentTimeout
-        If the record is not complete and read in time; the digitiser is stopped.
+        If the record is not complete and read in time.
     InstrumentError
         Whatever else an instrument reports.
     """

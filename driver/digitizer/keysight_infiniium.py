@@ -207,7 +207,7 @@ class KeysightInfiniium:
 
     def _preamble(self, n_samples: int) -> tuple[float, float, float]:
         """Return volts per code, volts at code zero, and the time of the record."""
-        reply = self._link.query(":WAV:PRE?", idempotent=True)
+        reply = self._link.query(":WAV:PRE?")
         fields = reply.split(",")
         try:
             points = int(fields[2])

@@ -247,6 +247,9 @@ class ScpiLink:
             yield
         except InstrumentError as error:
             self._dirty = True
+            if error.command not in {"read", "write"}:
+                raise
+            # The transport does not know which command it carried.
             raise type(error)(self.instrument, _shown(command), error.reason) from error
         except BaseException:
             # An interrupt between command and reply leaves the reply unread.

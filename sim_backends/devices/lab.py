@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scqc.core.errors import ConfigError, ConfigProblem
+from sim_backends.settings import Switch
 
 
 class Light(Protocol):
@@ -21,7 +24,7 @@ class Light(Protocol):
         """End the waveform."""
         ...
 
-    def set_level(self, switch: str, volts: float) -> None:
+    def set_level(self, switch: Switch, volts: float) -> None:
         """Drive a shutter input."""
         ...
 
@@ -58,11 +61,7 @@ class Cables:
         self.playing = False
         self._once = False
         self._keep_played = keep_played
-        self._switches = {
-            port: signal.removeprefix("switch.")
-            for signal, port in wiring.items()
-            if signal.startswith("switch.")
-        }
+        self._switches = _shutters(wiring)
         self._on_trigger: list[Callable[[], None]] = []
 
     def on_trigger(self, callback: Callable[[], None]) -> None:
@@ -118,3 +117,23 @@ class Cables:
         with self.lock:
             self.light.stop()
             self.playing = self._once = False
+
+
+def _shutters(wiring: Mapping[str, str]) -> dict[str, Switch]:
+    """Return which shutter hangs on which port.
+
+    Raises
+    ------
+    ConfigError
+        If the laboratory has no shutter of that name.
+    """
+    known: dict[str, Switch] = {f"switch.{name}": name for name in get_args(Switch)}
+    wired = {s: port for s, port in wiring.items() if s.startswith("switch.")}
+    problems = [
+        ConfigProblem("config", "wiring", s, port, f"shutters are {', '.join(known)}")
+        for s, port in wired.items()
+        if s not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {port: known[s] for s, port in wired.items()}

@@ -15,7 +15,7 @@ from sim_backends.wire.scpi import Parameter
 _STOP = re.compile(rb"[\n;,\"'#]")
 _CHUNK_BYTES = 1 << 16
 _MAX_TEXT_BYTES = 1 << 20
-MAX_BLOCK_BYTES = 1 << 31
+MAX_BLOCK_BYTES = 1 << 28
 
 _Piece = tuple[bytearray, memoryview | None]
 

@@ -1,0 +1,211 @@
+"""The bytes each driver puts on the wire, against the instruments' manuals."""
+
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from driver.awg.keysight_m8190a import KeysightM8190A
+from driver.digitizer.keysight_infiniium import KeysightInfiniium
+from driver.hal import AwgConfig, DigitizerConfig
+from driver.scpi.link import ScpiLink
+from driver.transports.tcp import TcpTransport
+from scqc.core.records import Waveform
+
+ANSWERS = {
+    b"*OPC?": b"1",
+    b":SYST:ERR?": b'0,"No error"',
+    b":FREQ:RAST?": b"4E8",
+    b":VOLT1?": b"0.5",
+    b":VOLT2?": b"0.5",
+    b":ACQ:SRAT?": b"4E+08",
+    b":ACQ:POIN?": b"16",
+    b":CHAN1:RANG?": b"8E-01",
+    b":PDER?": b"+1",
+    b":WAV:PRE?": b"2,1,16,1,2.5E-09,0,0,1.25E-05,0,0,3,4E-08,0,0.8,0,"
+    b'"21 JAN 2024","10:20:30:25","X",0,100,2,1,4E9,0',
+    b":WAV:DATA?": b"#0" + b"\n\x01" * 16,
+}
+
+
+class Recorder:
+    """A peer that answers from a table and keeps what it was sent."""
+
+    def __init__(self, identity):
+        self.answers = {b"*IDN?": identity, **ANSWERS}
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.received = b""
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        connection, _ = self.listener.accept()
+        with connection:
+            pending = b""
+            while data := connection.recv(1 << 16):
+                self.received += data
+                pending += data
+                *lines, pending = pending.split(b"\n")
+                for line in lines:
+                    if line in self.answers:
+                        connection.sendall(self.answers[line] + b"\n")
+
+    def take(self):
+        """Return what was sent since the last call, without the sync lines."""
+        received, self.received = self.received, b""
+        return received.replace(b"*OPC?\n:SYST:ERR?\n", b"")
+
+    def link(self):
+        port = self.listener.getsockname()[1]
+        return ScpiLink(TcpTransport("dut", f"tcp://127.0.0.1:{port}"))
+
+    def close(self):
+        self.thread.join(5.0)
+        self.listener.close()
+
+
+@pytest.fixture
+def m8190a():
+    peer = Recorder(b"Agilent Technologies,M8190A,DE1,5.0")
+    driver = KeysightM8190A(peer.link())
+    yield peer, driver
+    driver.close()
+    peer.close()
+
+
+@pytest.fixture
+def infiniium():
+    peer = Recorder(b"KEYSIGHT TECHNOLOGIES,MXR404A,MY1,11")
+    driver = KeysightInfiniium(peer.link())
+    yield peer, driver
+    driver.close()
+    peer.close()
+
+
+def lines(*commands):
+    return "".join(f"{c}\n" for c in commands).encode()
+
+
+SAFE_AWG = (
+    ":ABOR1",
+    ":OUTP1 OFF",
+    ":ABOR2",
+    ":OUTP2 OFF",
+    ":MARK1:SAMP:VOLT:HIGH 1.75",
+    ":MARK1:SAMP:VOLT:LOW 0",
+    ":MARK2:SAMP:VOLT:HIGH 1.75",
+    ":MARK2:SAMP:VOLT:LOW 0",
+)
+
+
+def test_m8190a(m8190a):
+    peer, awg = m8190a
+    awg.open()
+    assert peer.take() == lines("*IDN?", "*CLS", *SAFE_AWG)
+    awg.configure(AwgConfig(4e8, {1: 0.5, 2: 0.5}))
+    channel = (
+        ":OUTP{n}:ROUT DAC",
+        ":VOLT{n} 0.5",
+        ":VOLT{n}:OFFS 0",
+        ":FUNC{n}:MODE ARB",
+        ":INIT:CONT{n} OFF",
+        ":INIT:GATE{n} OFF",
+    )
+    assert peer.take() == lines(
+        ":ABOR1",
+        ":ABOR2",
+        ":INST:COUP:STAT ON",
+        ":TRAC1:DWID WSP",
+        ":TRAC2:DWID WSP",
+        ":FREQ:RAST 400000000",
+        *(c.format(n=1) for c in channel),
+        *(c.format(n=2) for c in channel),
+        ":MARK1:SYNC:VOLT:HIGH 0.5",
+        ":MARK1:SYNC:VOLT:LOW 0",
+        ":FREQ:RAST?",
+        ":VOLT1?",
+        ":VOLT2?",
+    )
+    samples = np.zeros((2, 320), dtype=np.float32)
+    samples[0, 0], samples[1, 1], samples[1, 2] = 0.25, -0.25, 0.25 / 2047
+    awg.upload(Waveform(samples, 4e8))
+    first, second = np.zeros(320, "<i2"), np.zeros(320, "<i2")
+    first[:64] = 2  # sync marker, bit 1
+    first[0] += 2047 << 4
+    second[1], second[2] = -(2047 << 4), 1 << 4
+    assert peer.take() == (
+        lines(
+            ":ABOR1",
+            ":TRAC1:DEL:ALL",
+            ":TRAC1:DEF 1,320",
+            ":ABOR2",
+            ":TRAC2:DEL:ALL",
+            ":TRAC2:DEF 1,320",
+        )
+        + b":TRAC1:DATA 1,0,#3640"
+        + first.tobytes()
+        + b"\n"
+        + b":TRAC2:DATA 1,0,#3640"
+        + second.tobytes()
+        + b"\n"
+        + lines(":TRAC1:SEL 1", ":TRAC2:SEL 1")
+    )
+    awg.start()
+    assert peer.take() == lines(
+        ":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1", ":TRIG:BEG1:IMM"
+    )
+    awg.set_marker_level(2, 1.5)
+    assert peer.take() == lines(":MARK2:SAMP:VOLT:LOW 1.5")
+    awg.stop()
+    assert peer.take() == lines(":ABOR1", ":ABOR2")
+    awg.safe_state(1.0)
+    assert peer.take() == lines(*SAFE_AWG)
+
+
+def test_infiniium(infiniium):
+    peer, scope = infiniium
+    scope.open()
+    assert peer.take() == lines(
+        "*IDN?",
+        "*CLS",
+        ":STOP",
+        ":SYST:HEAD OFF",
+        ":WAV:FORM WORD",
+        ":WAV:BYT LSBF",
+        ":WAV:STR ON",
+    )
+    scope.configure(DigitizerConfig(4e8, 16, {1: 0.8}, "external"))
+    assert peer.take() == lines(
+        ":STOP",
+        ":ACQ:MODE RTIM",
+        ":ACQ:SRAT 400000000",
+        ":ACQ:POIN 16",
+        ":CHAN1:DISP ON",
+        ":CHAN1:INP DC50",
+        ":CHAN1:RANG 0.8",
+        ":CHAN1:OFFS 0",
+        ":CHAN2:DISP OFF",
+        ":CHAN3:DISP OFF",
+        ":CHAN4:DISP OFF",
+        ":TRIG:MODE EDGE",
+        ":TRIG:EDGE:SOUR AUX",
+        ":TRIG:LEV AUX,0.2",
+        ":TRIG:SWE TRIG",
+        ":CHAN1:RANG?",
+        ":ACQ:SRAT?",
+        ":ACQ:POIN?",
+    )
+    scope.arm()
+    assert peer.take() == lines("*CLS", ":SING")
+    scope.wait(1.0)
+    assert peer.take() == lines(":PDER?")
+    trace = scope.fetch(1.0)
+    assert peer.take() == lines(":WAV:SOUR CHAN1", ":WAV:PRE?", ":WAV:DATA?")
+    # Payload bytes that look like line ends are payload: 0x010A each.
+    assert trace.codes.tolist() == [[0x010A] * 16]
+    assert trace.scale_v == (1.25e-5,)
+    # 2024-01-21 10:20:30.25 UTC
+    assert trace.t0_s == 1705832430.25
+    scope.safe_state(1.0)
+    assert peer.take() == lines(":STOP")
