@@ -102,6 +102,11 @@ def acquire(
         tone = combine((tone, aligned), difference_rad)
     phase = np.empty(tone.size)
     unwrapped_angle(tone, 0.0, phase)
+    # The spectral peak is good to a kilohertz; the phase's slope to a few hertz.
+    slope, _ = np.polyfit(hops[active], phase[active], 1)
+    phase -= slope * hops
+    shift_hz = float(slope) * rate_hz / (2.0 * math.pi)
+    pilots_hz = (pilots_hz[0] + shift_hz, weak_hz + shift_hz)
     steady = phase[active]
     if steady.size < 1024:
         raise LockError(
@@ -123,7 +128,7 @@ def acquire(
         carrier = carrier * np.exp(-1j * held)
     first, ratio = _frame_start(carrier, rate_hz, layout, settings, clock_ppm)
     return Lock(
-        (pilots_hz[0], weak_hz),
+        pilots_hz,
         clock_ppm,
         sigma_ppm,
         first,

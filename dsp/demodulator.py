@@ -24,6 +24,8 @@ from scqc.core.errors import LockError, SyncError
 
 BLOCK_SAMPLES = 1 << 16
 LOOK_AHEAD_HOPS = 512
+# The backward pass must forget its start within the look-ahead.
+SMALLEST_GAIN = 8.0 / LOOK_AHEAD_HOPS
 BANK_PHASES = 256
 
 
@@ -200,12 +202,15 @@ class Demodulator:
             centred = samples[margin - pilot.half :]
             tones = tuple(f.run(centred, begin - pilot.half) for f in self._filters)
             tone = self._follow_clock((tones[0], tones[1]), begin, timing)
+            # Past the last symbol the pilots may be off: their noise is no phase.
+            end_of_frame = float(timing.instants(last - 1, 1)[0])
+            tone = tone[: math.ceil((end_of_frame - begin) / hop) + 2]
             measured, smoothed = np.empty(tone.size), np.empty(tone.size)
             unwrapped_angle(tone, branch, measured)
             keep = min(hops_per_block, tone.size) - 1
             state = smooth_wiener(
                 measured,
-                self._lock.phase_noise.gain,
+                max(self._lock.phase_noise.gain, SMALLEST_GAIN),
                 float(measured[0]) if state is None else state,
                 keep,
                 smoothed,
