@@ -4,7 +4,8 @@
 row of `size` contiguous floats per base column; `messages` holds what each
 edge said last. A layer takes one base row: subtract the edge's old message,
 combine, add the new one. All loops run over slices: an index computed as
-``(z + shift) % size`` would keep the compiler from using vector instructions.
+``(z + shift) % size`` would keep the compiler from using vector instructions,
+and so would the test for a zero divisor that ``error_model="numpy"`` leaves out.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def scatter(
         tail[z] = v1[z] + m1[z]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def half_tanh(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Write tanh(x/2), from its continued fraction (relative error < 1e-4)."""
     limit = _TANH_LIMIT
@@ -70,7 +71,7 @@ def half_tanh(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         out[z] = h * top / low
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def double_atanh(p: NDArray[np.float32], work: NDArray[np.float32]) -> None:
     """Replace `p` by ``2 atanh(p) = ln((1+p)/(1-p))`` (absolute error < 1e-5).
 
@@ -135,7 +136,7 @@ def min_sum(
             o[z] = -m if v[z] < 0 else m
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def sum_product(
     tanhs: NDArray[np.float32],
     first: NDArray[np.float32],

@@ -11,6 +11,8 @@ Pre-code edges are placed by progressive edge growth in the *lifted* graph:
 cycles of degree-2 columns are codewords of low weight, and their length decides
 where the error floor lies. Shifts of the leaf rows exclude four-cycles.
 
+One more row is kept for frames that fail; see `build_retry_row`.
+
 Run ``python -m protocols.reconciliation.construct`` to rebuild the tables.
 
 References
@@ -163,6 +165,25 @@ def build_leaf_rows(precode: list[Row], size: int, rng: random.Random) -> list[R
     return rows
 
 
+def build_retry_row(rows: list[Row], size: int, rng: random.Random) -> Row:
+    """Choose the row that is disclosed only for frames that failed.
+
+    It meets every degree-2 column once, so the short cycles of those columns,
+    which make the error floor, are no codewords any more.
+    """
+    gaps: dict[tuple[int, int], set[int]] = {}
+    for known in rows:
+        _remember(known, size, gaps)
+    row: Row = []
+    for column in range(_CORE_TYPES[0][0]):
+        while True:
+            edge = (column, int(rng.random() * size))
+            if all(_is_new([other, edge], size, gaps) for other in row):
+                break
+        row.append(edge)
+    return row
+
+
 def _gaps_of(row: Row, size: int) -> list[tuple[tuple[int, int], int]]:
     ordered = sorted(row)
     return [
@@ -182,10 +203,11 @@ def _remember(row: Row, size: int, gaps: dict[tuple[int, int], set[int]]) -> Non
 
 
 def build(size: int, seed: int) -> list[Row]:
-    """Build the mother code: pre-code rows first, then the leaf rows in order."""
+    """Build a table: pre-code rows, leaf rows in order, the retry row last."""
     rng = random.Random(seed)
-    precode = build_precode(size, rng)
-    return precode + build_leaf_rows(precode, size, rng)
+    rows = build_precode(size, rng)
+    rows += build_leaf_rows(rows, size, rng)
+    return [*rows, build_retry_row(rows, size, rng)]
 
 
 def to_text(rows: list[Row], size: int, seed: int) -> str:

@@ -57,9 +57,13 @@ def mother_code(size: int) -> qc_ldpc.QcCode:
             f"reconciliation code: no table of circulant size {size}, "
             f"only {', '.join(map(str, SIZES))}"
         )
-    table = files("protocols.reconciliation").joinpath(f"met_{size}.txt")
-    rows = qc_ldpc.parse_table(table)
-    return qc_ldpc.from_rows(rows, CORE_COLUMNS + LEAF_ROWS, size)
+    return qc_ldpc.from_rows(_table(size)[:-1], CORE_COLUMNS + LEAF_ROWS, size)
+
+
+@lru_cache(maxsize=len(SIZES))
+def _table(size: int) -> list[list[tuple[int, int]]]:
+    file = files("protocols.reconciliation").joinpath(f"met_{size}.txt")
+    return qc_ldpc.parse_table(file)
 
 
 class ReconciliationCode:
@@ -95,16 +99,17 @@ class ReconciliationCode:
         self.k = _INFORMATION_COLUMNS * size
         self.rate = self.k / self.n
         self.leak_bits = self.n - self.k
-        self._edges = (
-            self.graph.row_start,
-            self.graph.edge_column,
-            self.graph.edge_shift,
-        )
+        rows = _table(size)
+        first, retry = rows[: PRECODE_ROWS + self.leaf_rows], rows[-1]
+        with_retry = [*first[:PRECODE_ROWS], retry, *first[PRECODE_ROWS:]]
+        self._retry_row = qc_ldpc.from_rows([retry], columns, size)
+        self._retry_graph = qc_ldpc.from_rows(with_retry, columns, size)
+        self.retry_leak_bits = size
 
     @property
     def sha256(self) -> str:
         """Digest of the code; both sides compare it before the first frame."""
-        return self.graph.sha256
+        return self._retry_graph.sha256
 
     def syndrome(self, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Compute the disclosed syndromes.
@@ -119,6 +124,52 @@ class ReconciliationCode:
         """
         self._check(words.shape, self.n, "words")
         return qc_ldpc.syndrome(self.graph, words)
+
+    def retry_syndrome(self, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Compute the further bits disclosed for frames that failed.
+
+        Parameters
+        ----------
+        words : ndarray, shape (frames, n), uint8 [bit]
+
+        Returns
+        -------
+        ndarray, shape (frames, retry_leak_bits), uint8 [bit]
+            All of them count as leaked.
+        """
+        self._check(words.shape, self.n, "words")
+        return qc_ldpc.syndrome(self._retry_row, words)
+
+    def decode_again(
+        self,
+        llr: NDArray[np.float32],
+        syndromes: NDArray[np.uint8],
+        retry: NDArray[np.uint8],
+        max_iterations: int = 200,
+        n_threads: int = 1,
+    ) -> Decoded:
+        """Decode frames that failed, with the bits of `retry_syndrome`.
+
+        Parameters
+        ----------
+        llr, syndromes : as for `decode`
+        retry : ndarray, shape (frames, retry_leak_bits), uint8 [bit]
+        max_iterations, n_threads : int
+
+        Returns
+        -------
+        Decoded
+
+        Raises
+        ------
+        ProtocolAbort
+            If a shape is wrong or an LLR is not finite.
+        """
+        self._check(syndromes.shape, self.leak_bits, "syndromes")
+        self._check(retry.shape, self.retry_leak_bits, "retry syndromes")
+        cut = PRECODE_ROWS * self.size
+        checks = np.concatenate([syndromes[:, :cut], retry, syndromes[:, cut:]], axis=1)
+        return self._decode(self._retry_graph, llr, checks, max_iterations, n_threads)
 
     def decode(
         self,
@@ -147,8 +198,18 @@ class ReconciliationCode:
         ProtocolAbort
             If a shape is wrong or an LLR is not finite.
         """
-        self._check(llr.shape, self.n, "LLRs")
         self._check(syndromes.shape, self.leak_bits, "syndromes")
+        return self._decode(self.graph, llr, syndromes, max_iterations, n_threads)
+
+    def _decode(
+        self,
+        graph: qc_ldpc.QcCode,
+        llr: NDArray[np.float32],
+        syndromes: NDArray[np.uint8],
+        max_iterations: int,
+        n_threads: int,
+    ) -> Decoded:
+        self._check(llr.shape, self.n, "LLRs")
         if not np.isfinite(llr).all():
             raise ProtocolAbort("reconciliation: an LLR is not finite")
         frames = llr.shape[0]
@@ -157,10 +218,11 @@ class ReconciliationCode:
         checks = np.ascontiguousarray(syndromes).reshape(frames, -1, self.size)
         words = np.empty(grid.shape, dtype=np.uint8)
         used = np.empty(frames, dtype=np.int32)
+        edges = (graph.row_start, graph.edge_column, graph.edge_shift)
 
         def one(f: int) -> None:
             used[f] = decoder.decode_core(
-                self._edges, grid[f], checks[f], CORE_COLUMNS, max_iterations, words[f]
+                edges, grid[f], checks[f], CORE_COLUMNS, max_iterations, words[f]
             )
 
         with ThreadPoolExecutor(max_workers=n_threads) as pool:

@@ -1,4 +1,5 @@
 import math
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -27,8 +28,33 @@ def _frames(code, snr, frames, rng):
 
 def test_shipped_tables_come_from_the_script():
     size = 256
-    table = qc_ldpc.from_rows(construct.build(size, construct.SIZES[size]), 400, size)
-    assert table.sha256 == met_ldpc.mother_code(size).sha256
+    rows = construct.build(size, construct.SIZES[size])
+    text = construct.to_text(rows, size, construct.SIZES[size])
+    shipped = files("protocols.reconciliation").joinpath(f"met_{size}.txt")
+    assert text == shipped.read_text(encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("size", "start"), [(256, "2f340a45e22d072c"), (1024, "1ced8c085a319e18"), (2560, "2f340a45e22d072c"0)]
+)
+def test_shipped_tables_have_the_published_digest(size, start):
+    assert ReconciliationCode(0.1, size).sha256.startswith(start)
+
+
+def test_retry_decodes_what_failed():
+    """Beyond the threshold of the code, within that of the code plus a row."""
+    code = ReconciliationCode(0.25, 256)
+    rng = np.random.default_rng(8)
+    u, llr = _frames(code, 0.52, 8, rng)
+    checks, more = code.syndrome(u), code.retry_syndrome(u)
+    first = code.decode(llr, checks, 25)
+    again = code.decode_again(llr, checks, more, 100)
+    assert more.shape == (8, code.retry_leak_bits)
+    missed = (first.words != u).any(axis=1).sum()
+    assert (again.words != u).any(axis=1).sum() <= missed
+    more ^= 1
+    wrong = code.decode_again(llr, checks, more, 25)
+    assert not (wrong.converged & (wrong.words == u).all(axis=1)).any()
 
 
 @pytest.mark.parametrize("size", construct.SIZES)
