@@ -4,7 +4,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from dsp.coding import qc_ldpc, row_kernels
+from dsp.coding import row_kernels
 from protocols.reconciliation import construct, met_ldpc
 from protocols.reconciliation import multidimensional as md
 from protocols.reconciliation.met_ldpc import ReconciliationCode
