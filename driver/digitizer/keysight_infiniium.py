@@ -138,9 +138,12 @@ class KeysightInfiniium:
         """Get ready to record; an earlier record is forgotten."""
         self._require_config("arm")
         self._complete = False
-        # *CLS empties the event register that `wait` polls.
+        # *CLS empties the event registers that are polled here and in `wait`.
+        # *OPC? may wait for the trigger, so the arm event is asked for instead.
         with self._link.batch() as batch:
-            batch += ["*CLS", ":SING"]
+            batch.append("*CLS")
+        self._link.write(":SING")
+        self._poll(":AER?", self._link.io_timeout_s, "not armed")
         self._armed = True
 
     def wait(self, timeout_s: float) -> None:
@@ -155,15 +158,7 @@ class KeysightInfiniium:
         """
         if not self._armed:
             raise StateError(self.name, "wait", "the digitiser is not armed")
-        deadline = Deadline(timeout_s)
-        pause_s = _POLL_S
-        while not self._link.query_number(":PDER?", max(deadline.remaining_s(), 1e-3)):
-            if deadline.remaining_s() <= pause_s:
-                raise InstrumentTimeout(
-                    self.name, ":PDER?", f"no complete record within {timeout_s:g} s"
-                )
-            time.sleep(pause_s)
-            pause_s = min(2.0 * pause_s, _POLL_MAX_S)
+        self._poll(":PDER?", timeout_s, "no complete record")
         self._armed, self._complete = False, True
 
     def fetch(self, timeout_s: float) -> Trace:
@@ -204,6 +199,27 @@ class KeysightInfiniium:
         self._armed = self._complete = False
         with self._link.batch() as batch:
             batch.append(":STOP")
+
+    def _poll(self, query: str, timeout_s: float, otherwise: str) -> None:
+        """Ask until the event register reads other than 0.
+
+        Raises
+        ------
+        InstrumentTimeout
+            After `timeout_s` [s].
+        """
+        deadline = Deadline(timeout_s)
+        pause_s = _POLL_S
+        io_timeout_s = self._link.io_timeout_s
+        while not self._link.query_number(
+            query, max(min(io_timeout_s, deadline.remaining_s()), 1e-3)
+        ):
+            if deadline.remaining_s() <= pause_s:
+                raise InstrumentTimeout(
+                    self.name, query, f"{otherwise} within {timeout_s:g} s"
+                )
+            time.sleep(pause_s)
+            pause_s = min(2.0 * pause_s, _POLL_MAX_S)
 
     def _preamble(self, n_samples: int) -> tuple[float, float, float]:
         """Return volts per code, volts at code zero, and the time of the record."""

@@ -93,7 +93,7 @@ class KeysightInfiniium(ScpiDevice):
         self._source = 1
         self._streaming = False
         self._state = "idle"
-        self._done_event = False
+        self._done_event = self._armed_event = False
         self._inputs = {n: _Input() for n in CHANNELS}
         self._inputs[1].shown = True
 
@@ -102,6 +102,7 @@ class KeysightInfiniium(ScpiDevice):
         add("STOP", Command("configure", on_set=lambda *_: self._stop()))
         add("SINGle", Command("arm", on_set=lambda *_: self._single()))
         add("DIGitize", Command("arm", on_set=lambda *_: self._single()))
+        add("AER", Command("arm", on_query=lambda *_: self._take_armed()))
         add("PDER", Command("wait", on_query=lambda *_: self._take_done()))
         add("ADER", Command("wait", on_query=lambda *_: self._take_done()))
         add("AST", Command("wait", on_query=lambda *_: self._acquisition_state()))
@@ -188,10 +189,11 @@ class KeysightInfiniium(ScpiDevice):
     def _stop(self) -> None:
         self._generation += 1
         self._state, self._done_event = "idle", False
+        self._armed_event = False
 
     def _single(self) -> None:
         self._stop()
-        self._state = "armed"
+        self._state, self._armed_event = "armed", True
         if self._automatic:
             self._start_record()
 
@@ -226,6 +228,10 @@ class KeysightInfiniium(ScpiDevice):
                         seen - np.float32(channel.offset_v), channel.range_v, self._bits
                     )
             self._state, self._done_event = "done", True
+
+    def _take_armed(self) -> str:
+        armed, self._armed_event = self._armed_event, False
+        return f"{armed:d}"
 
     def _take_done(self) -> str:
         done, self._done_event = self._done_event, False

@@ -22,6 +22,7 @@ ANSWERS = {
     b":ACQ:SRAT?": b"4E+08",
     b":ACQ:POIN?": b"16",
     b":CHAN1:RANG?": b"8E-01",
+    b":AER?": b"+1",
     b":PDER?": b"+1",
     b":WAV:PRE?": b"2,1,16,1,2.5E-09,0,0,1.25E-05,0,0,3,4E-08,0,0.8,0,"
     b'"21 JAN 2024","10:20:30:25","X",0,100,2,1,4E9,0',
@@ -197,7 +198,7 @@ def test_infiniium(infiniium):
         ":ACQ:POIN?",
     )
     scope.arm()
-    assert peer.take() == lines("*CLS", ":SING")
+    assert peer.take() == lines("*CLS", ":SING", ":AER?")
     scope.wait(1.0)
     assert peer.take() == lines(":PDER?")
     trace = scope.fetch(1.0)

@@ -1,5 +1,6 @@
 """Every fault ends in its documented error, in time, and leaves nothing behind."""
 
+import socket
 import threading
 import time
 
@@ -9,6 +10,7 @@ from bench_kit import AMPLITUDE_VPP, RATE_HZ, bench_on, served
 
 from driver.awg.keysight_m8190a import KeysightM8190A
 from driver.capture import record
+from driver.digitizer.keysight_infiniium import KeysightInfiniium
 from driver.hal import AwgConfig, DigitizerConfig
 from driver.scpi.link import ScpiLink
 from driver.transports.tcp import TcpTransport
@@ -49,6 +51,7 @@ CASES = [
     ("scope", "configure", "drop-connection", LOST),
     ("scope", "configure", "no-reply", LATE),
     ("scope", "arm", "drop-connection", LOST),
+    ("scope", "arm", "no-reply", LATE),
     ("scope", "wait", "drop-connection", LOST),
     ("scope", "wait", "no-reply", LATE),
     ("scope", "wait", "garbage", GARBLED),
@@ -73,15 +76,14 @@ def whole_run(lab):
 
 
 @pytest.mark.parametrize(("instrument", "at", "kind", "errors"), CASES)
-def test_fault_ends_in_its_typed_error(instrument, at, kind, errors, monkeypatch):
-    # The verb "configure" is also reached by opening, which must be as robust.
+def test_fault_ends_in_its_typed_error(instrument, at, kind, errors):
     before = {t.ident for t in threading.enumerate()}
     with served({instrument: [(at, kind)]}) as lab:
         start = time.monotonic()
         with pytest.raises(errors) as caught:
             whole_run(lab)
-        # Recording may take 2 s. Leaving costs at most a late reply.
-        limit_s = 2.0 if at in {"wait", "fetch"} else IO_TIMEOUT_S
+        # Reading has the 2 s of the whole record. Leaving costs a late reply.
+        limit_s = 2.0 if at == "fetch" else IO_TIMEOUT_S
         assert time.monotonic() - start < limit_s + LATE_S + 0.5
         assert caught.value.instrument == instrument
         assert instrument in str(caught.value)
@@ -201,6 +203,28 @@ def test_any_exit_leaves_the_safe_state(error):
             raise error
         assert awg.is_safe
         assert lab.cables.light.levels == {"signal": 0.0, "lo": 0.0}
+
+
+def test_an_interrupt_while_opening_leaves_the_safe_state(monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with served() as lab:
+        lab.devices["awg"].channels[2].output = True
+        monkeypatch.setattr(KeysightInfiniium, "open", interrupted)
+        with pytest.raises(KeyboardInterrupt), bench_on(lab):
+            pass
+        assert lab.devices["awg"].is_safe
+
+
+def test_a_link_that_died_unnoticed_does_not_prevent_the_safe_state():
+    """The peer's end shows only when the safe state is sent: it is sent again."""
+    with served() as lab:
+        with bench_on(lab) as bench:
+            bench.switch("switch.lo").set_open(True)
+            for connection in list(lab.servers["awg"]._open):
+                connection.shutdown(socket.SHUT_RDWR)
+        assert lab.devices["awg"].is_safe
 
 
 def test_safe_state_test_sees_a_missing_safe_state(monkeypatch):
