@@ -1,5 +1,6 @@
 """Every fault ends in its documented error, in time, and leaves nothing behind."""
 
+import signal
 import socket
 import threading
 import time
@@ -225,6 +226,23 @@ def test_a_link_that_died_unnoticed_does_not_prevent_the_safe_state():
             for connection in list(lab.servers["awg"]._open):
                 connection.shutdown(socket.SHUT_RDWR)
         assert lab.devices["awg"].is_safe
+
+
+def test_ctrl_c_waits_until_the_bench_is_safe(monkeypatch):
+    """An impatient second Ctrl-C must not cut the way to the safe state short."""
+    original = KeysightInfiniium.safe_state
+
+    def impatient(self, timeout_s):
+        signal.raise_signal(signal.SIGINT)
+        original(self, timeout_s)
+
+    with served() as lab:
+        bench = bench_on(lab)
+        with pytest.raises(KeyboardInterrupt), bench:  # noqa: PT012
+            bench.switch("switch.lo").set_open(True)
+            monkeypatch.setattr(KeysightInfiniium, "safe_state", impatient)
+        assert lab.devices["awg"].is_safe
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_safe_state_test_sees_a_missing_safe_state(monkeypatch):
