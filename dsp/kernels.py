@@ -193,10 +193,12 @@ def smooth_wiener(
         Filtered phase at `keep`: the state before the next stretch [rad].
     """
     filtered = state_rad
+    kept: float = state_rad
     for m in range(measured_rad.size):
         filtered += gain * (measured_rad[m] - filtered)
         out[m] = filtered
-    kept = out[keep]
+        if m == keep:
+            kept = filtered
     smoothed = out[out.size - 1]
     for m in range(out.size - 2, -1, -1):
         smoothed = out[m] + (1.0 - gain) * (smoothed - out[m])

@@ -120,8 +120,8 @@ def combine(
     -------
     ndarray, shape (n,), complex64 [code]
     """
-    weights = [float(np.abs(np.median(np.abs(tone)))) for tone in tones]
-    total = np.hypot(*weights)
+    weights = [float(np.median(np.abs(tone))) for tone in tones]
+    total = math.hypot(*weights)
     turned = tones[1] * np.complex64(np.exp(-1j * difference_rad))
     mixed: NDArray[np.complex64] = tones[0] * np.float32(
         weights[0] / total

@@ -54,7 +54,7 @@ class FrameLayout(Settings):
     pilots_hz: tuple[float, float] = (-118e6, -12e6)
     symbols: int = Field(1_000_000, ge=256)
     preamble: ZadoffChuPreamble | QpskPreamble = Field(
-        default_factory=QpskPreamble, discriminator="kind"
+        default=QpskPreamble(), discriminator="kind"
     )
 
     @model_validator(mode="after")

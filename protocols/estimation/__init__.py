@@ -1,0 +1,1 @@
+"""From correlated data to transmittance and excess noise, with intervals."""

@@ -1,0 +1,1 @@
+"""What Alice and Bob send each other, and how it is packed."""

@@ -1,0 +1,1 @@
+"""The parties of each scheme as state machines without input or output."""

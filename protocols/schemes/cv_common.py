@@ -1,0 +1,253 @@
+"""What both parties of the CV scheme compute alike, each for itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp.coding.fec import Fec
+from dsp.coding.frames import FrameCodec
+from protocols.estimation.channel import (
+    ChannelEstimate,
+    Detector,
+    Displacement,
+    WorstCase,
+    estimate_channel,
+    worst_case,
+)
+from protocols.estimation.regression import Sums
+from protocols.messages.wire import Calibration, ClassSums
+from protocols.privacy_amplification import toeplitz
+from protocols.reconciliation.met_ldpc import ReconciliationCode
+from protocols.security.composable import (
+    Ledger,
+    acceptance_probability,
+    aep_bits,
+    hashing_bits,
+    split_epsilon,
+)
+from protocols.settings import ClassicalSettings, SecuritySettings
+from protocols.verification import tags
+from scqc.core.errors import PeerError, ProtocolAbort
+
+# A key shorter than this is not worth a block.
+MINIMUM_KEY_BITS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """Everything that fixes the length of the key.
+
+    Parameters
+    ----------
+    estimate : ChannelEstimate
+    worst : WorstCase
+    ledger : Ledger
+    epsilon : float
+        Total security parameter reached [1].
+    """
+
+    estimate: ChannelEstimate
+    worst: WorstCase
+    ledger: Ledger
+    epsilon: float
+
+    @property
+    def secret_bits(self) -> int:
+        """Length of the key; zero below the smallest useful key."""
+        bits = self.ledger.secret_bits
+        return bits if bits >= MINIMUM_KEY_BITS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Public result of reconciliation, frame by frame.
+
+    Parameters
+    ----------
+    accepted : ndarray, shape (n_frames,), bool
+        Decoded and verified, at once or after the retry.
+    retried : ndarray, shape (n_frames,), bool
+        Failed at first, so that a further row of checks was disclosed.
+    """
+
+    accepted: NDArray[np.bool_]
+    retried: NDArray[np.bool_]
+
+
+def frame_codec(settings: ClassicalSettings, run_id: bytes) -> FrameCodec:
+    """Return the codec of the classical frames."""
+    return FrameCodec(Fec(settings.fec_rate), run_id)
+
+
+def detector(settings: SecuritySettings, calibration: Calibration) -> Detector:
+    """Return Bob's detector as calibrated.
+
+    Raises
+    ------
+    PeerError
+        If the calibration has no samples or a negative variance.
+    """
+    if min(calibration.n_shot, calibration.n_electronic) < 1000:
+        raise PeerError(
+            f"calibration: {calibration.n_shot} shot and {calibration.n_electronic} "
+            "electronic samples, at least 1000 are needed"
+        )
+    if calibration.electronic_snu < 0.0:
+        raise PeerError(
+            f"calibration: electronic noise {calibration.electronic_snu} SNU below 0"
+        )
+    return Detector(
+        settings.detector_efficiency,
+        calibration.electronic_snu,
+        calibration.n_shot,
+        calibration.n_electronic,
+        settings.trusted_detector,
+    )
+
+
+def total(sums: Sequence[ClassSums]) -> Sums:
+    """Add up all classes."""
+    whole = Sums(0, 0.0, 0.0, 0.0)
+    for part in sums:
+        whole = whole + Sums(part.n, part.xx, part.xy, part.yy)
+    return whole
+
+
+def distil(
+    sums: Sequence[ClassSums],
+    receiver: Detector,
+    displacement: Displacement,
+    code: ReconciliationCode,
+    outcome: Outcome,
+    settings: SecuritySettings,
+) -> Distillation:
+    """Estimate the channel and count the key, on either side.
+
+    Parameters
+    ----------
+    sums : sequence of ClassSums
+        Over all frames, also those that failed.
+    receiver : Detector
+    displacement : {"none", "error-corrected", "raw-decisions"}
+    code : ReconciliationCode
+    outcome : Outcome
+    settings : SecuritySettings
+
+    Raises
+    ------
+    ProtocolAbort
+        If the estimate is impossible, or no frame was accepted.
+    """
+    frames, kept = outcome.accepted.size, int(np.count_nonzero(outcome.accepted))
+    retried = int(np.count_nonzero(outcome.accepted & outcome.retried))
+    estimate = estimate_channel(total(sums), receiver, displacement)
+    budget = split_epsilon(settings.epsilon)
+    worst = worst_case(estimate, budget.estimation)
+    collision = frames * tags.collision_probability(code.n)
+    if collision > budget.correctness:
+        raise ProtocolAbort(
+            f"verification: collision probability {collision:.2g} of {frames} tags, "
+            f"limit {budget.correctness:.2g}"
+        )
+    accepted_probability = acceptance_probability(frames, kept)
+    kept_bits = kept * code.n
+    ledger = Ledger(
+        raw_bits=frames * code.n,
+        failed_bits=(frames - kept) * code.n,
+        syndrome_bits=kept * code.leak_bits,
+        revealed_bits=retried * code.retry_leak_bits,
+        verification_bits=kept * tags.TAG_BITS,
+        # One flag per frame and round.
+        flag_bits=frames + int(np.count_nonzero(outcome.retried)),
+        # Two quadratures to a symbol.
+        holevo_bits=0.5 * kept_bits * worst.holevo_bits,
+        aep_bits=aep_bits(kept_bits, accepted_probability, budget.smoothing),
+        hashing_bits=hashing_bits(
+            accepted_probability, budget.smoothing, budget.hashing
+        ),
+        frames_total=frames,
+        frames_kept=kept,
+    )
+    return Distillation(estimate, worst, ledger, budget.total)
+
+
+def amplify(
+    words: NDArray[np.uint8], accepted: NDArray[np.bool_], seed: bytes, n_bits: int
+) -> bytes:
+    """Hash the accepted frames to the key.
+
+    Parameters
+    ----------
+    words : ndarray, shape (frames, n), uint8 [bit]
+    accepted : ndarray, shape (frames,), bool
+    seed : bytes
+        Packed seed bits.
+    n_bits : int
+        Length of the key [bit].
+
+    Returns
+    -------
+    bytes
+        Packed key.
+    """
+    raw = words[accepted].ravel()
+    wanted = toeplitz.seed_length(raw.size)
+    seed_bits = np.unpackbits(np.frombuffer(seed, dtype=np.uint8), count=wanted)
+    return np.packbits(toeplitz.hash_bits(raw, seed_bits, n_bits)).tobytes()
+
+
+def symbols_for_a_key(distillation: Distillation, limit: int = 1 << 44) -> int | None:
+    """Return how many symbols would give a key at the same estimates.
+
+    Scales every count of the ledger and every variance with the block's size, and
+    searches the smallest size with a positive balance.
+
+    Returns
+    -------
+    int or None
+        None if no block below `limit` symbols gives a key: too much noise.
+    """
+    base = distillation.estimate
+    ledger = distillation.ledger
+    symbols = ledger.raw_bits // 2
+
+    def positive(factor: float) -> bool:
+        scale = 1.0 / math.sqrt(factor)
+        receiver = base.detector
+        grown = ChannelEstimate(
+            base.v_a_snu,
+            base.transmittance,
+            base.transmittance_sigma * scale,
+            base.noise_bob_snu,
+            base.noise_bob_sigma_snu * scale,
+            base.electronic_sigma_snu * scale,
+            receiver,
+            int(base.samples * factor),
+        )
+        sigmas = distillation.worst.sigmas
+        if grown.transmittance <= sigmas * grown.transmittance_sigma:
+            return False
+        chi = worst_case(grown, 3.0 * math.exp(-0.5 * sigmas**2)).holevo_bits
+        kept = ledger.kept_bits
+        per_symbol = (kept - ledger.leak_bits) - 0.5 * kept * chi
+        cost = ledger.aep_bits * math.sqrt(factor) + ledger.hashing_bits
+        return per_symbol * factor - cost >= MINIMUM_KEY_BITS
+
+    low, high = 0, 60
+    if not positive(2.0**high) or symbols == 0:
+        return None
+    factor = 2.0 ** (high / 2)
+    lower, upper = 2.0**low / 1024.0, 2.0**high
+    while upper / lower > 1.02:
+        factor = math.sqrt(upper * lower)
+        if positive(factor):
+            upper = factor
+        else:
+            lower = factor
+    needed = math.ceil(symbols * upper)
+    return needed if needed <= limit else None

@@ -1,0 +1,1 @@
+"""Holevo bounds and composable key lengths."""
