@@ -186,7 +186,7 @@ def find_pilots(
         if smooth[at] < 30.0 * floor:
             raise LockError(
                 f"{name} pilot: no tone within {settings.beat_search_hz:g} Hz of "
-                f"{(settings.beat_hz + centre * 0 + layout.pilots_hz[0]):g} Hz "
+                f"{centre * bin_hz:.4g} Hz "
                 f"({10 * math.log10(smooth[at] / floor):.1f} dB over the noise floor, "
                 "limit 14.8 dB)"
             )
@@ -279,9 +279,8 @@ def _frame_start(
         )
 
     def replica(shift: float) -> NDArray[np.complex128]:
-        return preamble_replica(
-            layout, start_s + (np.arange(n_replica) - shift) * scale
-        )
+        sample = np.arange(n_replica, dtype=np.float64) - shift
+        return preamble_replica(layout, start_s + sample * scale)
 
     size = scipy.fft.next_fast_len(carrier.size + n_replica)
     spectrum = scipy.fft.fft(carrier, size)

@@ -70,7 +70,7 @@ def matched_filter(
     n_phases, n_taps = bank_re.shape
     for k in range(instants.size):
         position = instants[k]
-        first = int(math.floor(position))
+        first = math.floor(position)
         row = int((position - first) * n_phases + 0.5)
         if row == n_phases:
             row = 0
@@ -125,7 +125,7 @@ def derotate(
     for k in range(symbols.size):
         position = instants[k]
         at = (position - hop_start) / hop
-        left = int(math.floor(at))
+        left = math.floor(at)
         weight = at - left
         pilot = (1.0 - weight) * hop_phase_rad[left] + weight * hop_phase_rad[left + 1]
         rounded = math.floor(position * n_phases + 0.5) / n_phases

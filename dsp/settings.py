@@ -20,8 +20,8 @@ class ZadoffChuPreamble(Settings):
     """A Zadoff-Chu sequence played sample by sample around the carrier."""
 
     kind: Literal["zadoff-chu"] = "zadoff-chu"
-    root: int = Field(5, ge=1)
-    length: int = Field(3989, ge=31, le=1 << 20)
+    root: int = Field(default=5, ge=1)
+    length: int = Field(default=3989, ge=31, le=1 << 20)
     rate_hz: Positive = 500e6
     # Time from the preamble's first sample to the centre of the first symbol.
     first_symbol_s: Positive = 7.982e-6
@@ -38,8 +38,8 @@ class QpskPreamble(Settings):
     """Known QPSK symbols before the data, on the same pulse and symbol clock."""
 
     kind: Literal["qpsk"] = "qpsk"
-    symbols: int = Field(4096, ge=64, le=1 << 16)
-    seed: int = Field(1, ge=0)
+    symbols: int = Field(default=4096, ge=64, le=1 << 16)
+    seed: int = Field(default=1, ge=0)
     # Amplitude per quadrature [sqrt(SNU)] at the channel input.
     amplitude_sqrt_snu: Positive = 12.0
 
@@ -49,10 +49,10 @@ class FrameLayout(Settings):
 
     symbol_rate_hz: Positive = 50e6
     centre_hz: float = -55e6
-    roll_off: float = Field(0.2, gt=0.0, le=1.0)
+    roll_off: float = Field(default=0.2, gt=0.0, le=1.0)
     # Strong pilot (phase) first, then the pilot that gives the clock.
     pilots_hz: tuple[float, float] = (-118e6, -12e6)
-    symbols: int = Field(1_000_000, ge=256)
+    symbols: int = Field(default=1_000_000, ge=256)
     preamble: ZadoffChuPreamble | QpskPreamble = Field(
         default=QpskPreamble(), discriminator="kind"
     )
@@ -82,9 +82,9 @@ class ReceiverSettings(Settings):
     pilot_bandwidth_hz: Positive = 8e6
     combine_pilots: bool = False
     clock_search_ppm: Positive = 100.0
-    matched_span_symbols: int = Field(32, ge=8, le=128)
-    acquisition_samples: int = Field(1 << 18, ge=1 << 12, le=1 << 24)
+    matched_span_symbols: int = Field(default=32, ge=8, le=128)
+    acquisition_samples: int = Field(default=1 << 18, ge=1 << 12, le=1 << 24)
     # Smallest ratio of the preamble's correlation peak to the mean that counts.
-    sync_threshold: float = Field(8.0, gt=1.0)
+    sync_threshold: float = Field(default=8.0, gt=1.0)
     min_pilot_snr_db: float = 6.0
-    cancellation_taps: int = Field(13, ge=1, le=65)
+    cancellation_taps: int = Field(default=13, ge=1, le=65)

@@ -72,7 +72,7 @@ class TimingTracker:
         self._at = linear
 
     def count_before(self, sample: float, symbol: int, last: int) -> int:
-        """Count the symbols ``symbol <= k < last`` whose centre lies before `sample`."""
+        """Count the symbols from `symbol` to `last` with centres before `sample`."""
         reached = math.floor(self.predicted(sample)) + 1 - symbol
         return max(0, min(last - symbol, reached))
 

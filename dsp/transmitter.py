@@ -125,7 +125,7 @@ def baseband(
     # Row i holds the pulse at delays i/sps, i/sps + 1, ...: newest symbol first.
     delay = np.arange(sps)[:, None] / sps + np.arange(span)[None, :] - span / 2
     pulse = finite_pulse(delay.ravel(), layout.roll_off, span).reshape(delay.shape)
-    pulse = np.ascontiguousarray(pulse / math.sqrt(sps), dtype=np.float32)
+    table = np.ascontiguousarray(pulse / math.sqrt(sps), dtype=np.float32)
     known = (preamble.amplitude_sqrt_snu * preamble_symbols(preamble)).astype(
         np.complex64
     )
@@ -138,7 +138,7 @@ def baseband(
         layout.pilots_hz[0] / rate_hz,
         layout.pilots_hz[1] / rate_hz,
     )
-    _shape_and_shift(train, pulse, turns, pilots_sqrt_snu, -first_symbol_at, out)
+    _shape_and_shift(train, table, turns, pilots_sqrt_snu, -first_symbol_at, out)
     return out
 
 

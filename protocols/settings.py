@@ -16,24 +16,24 @@ class ClassicalSettings(Settings):
     """
 
     psk: Literal["qpsk", "bpsk", "none"] = "qpsk"
-    fec_rate: float = Field(0.75, ge=1 / 3, le=8 / 9)
-    target_raw_ber: float = Field(1e-2, gt=1e-12, lt=0.2)
-    frames_per_burst: int = Field(64, ge=1, le=100_000)
-    fec_iterations: int = Field(30, ge=1, le=500)
+    fec_rate: float = Field(default=0.75, ge=1 / 3, le=8 / 9)
+    target_raw_ber: float = Field(default=1e-2, gt=1e-12, lt=0.2)
+    frames_per_burst: int = Field(default=64, ge=1, le=100_000)
+    fec_iterations: int = Field(default=30, ge=1, le=500)
 
 
 class SecuritySettings(Settings):
     """Detector, estimation and key distillation."""
 
-    v_a_snu: float = Field(2.0, gt=0.0, le=100.0)
-    detector_efficiency: float = Field(0.85, gt=0.0, le=1.0)
+    v_a_snu: float = Field(default=2.0, gt=0.0, le=100.0)
+    detector_efficiency: float = Field(default=0.85, gt=0.0, le=1.0)
     trusted_detector: bool = True
     # Total composable security parameter.
-    epsilon: float = Field(1e-10, gt=1e-40, lt=1e-2)
+    epsilon: float = Field(default=1e-10, gt=1e-40, lt=1e-2)
     # Symbols whose Gaussian values Alice discloses to choose the code rate.
-    disclosed_symbols: int = Field(80_000, ge=200)
+    disclosed_symbols: int = Field(default=80_000, ge=200)
     code_size: Literal[256, 1024, 2560] = 2560
-    decoder_iterations: int = Field(200, ge=10, le=2000)
+    decoder_iterations: int = Field(default=200, ge=10, le=2000)
     # Margin on the SNR of the sample before the code rate is chosen from it.
-    rate_margin_sigmas: float = Field(1.0, ge=0.0, le=10.0)
-    threads: int = Field(2, ge=1, le=64)
+    rate_margin_sigmas: float = Field(default=1.0, ge=0.0, le=10.0)
+    threads: int = Field(default=2, ge=1, le=64)

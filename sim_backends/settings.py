@@ -38,8 +38,8 @@ Angle = Annotated[float, Field(ge=-1.6, le=1.6)]
 class LaserSettings(Settings):
     """Transmitter laser."""
 
-    power_dbm: float = Field(10.0, ge=-60.0, le=30.0)
-    wavelength_nm: float = Field(1550.0, ge=400.0, le=2500.0)
+    power_dbm: float = Field(default=10.0, ge=-60.0, le=30.0)
+    wavelength_nm: float = Field(default=1550.0, ge=400.0, le=2500.0)
     linewidth_hz: Linewidth = 100.0
     rin_db_per_hz: Rin = -150.0
 
@@ -47,7 +47,7 @@ class LaserSettings(Settings):
 class LocalOscillatorSettings(Settings):
     """Bob's laser; its power sets how much of its own RIN the receiver sees."""
 
-    power_dbm: float = Field(3.0, ge=-30.0, le=30.0)
+    power_dbm: float = Field(default=3.0, ge=-30.0, le=30.0)
     linewidth_hz: Linewidth = 100.0
     rin_db_per_hz: Rin = -160.0
 
@@ -55,9 +55,9 @@ class LocalOscillatorSettings(Settings):
 class AwgSettings(Settings):
     """Waveform generator: converter and analogue output."""
 
-    bits: int = Field(12, ge=1, le=16)
+    bits: int = Field(default=12, ge=1, le=16)
     bandwidth_hz: Bandwidth = 5e9
-    skew_s: float = Field(2e-12, ge=-1e-8, le=1e-8)
+    skew_s: float = Field(default=2e-12, ge=-1e-8, le=1e-8)
 
 
 class ModulatorSettings(Settings):
@@ -67,12 +67,12 @@ class ModulatorSettings(Settings):
     `imbalance_db` is split evenly between the arms.
     """
 
-    driver_gain_db: float = Field(17.0, ge=-40.0, le=60.0)
-    v_pi_v: float = Field(3.5, gt=0.0, le=100.0)
-    insertion_loss_db: float = Field(8.0, ge=0.0, le=60.0)
+    driver_gain_db: float = Field(default=17.0, ge=-40.0, le=60.0)
+    v_pi_v: float = Field(default=3.5, gt=0.0, le=100.0)
+    insertion_loss_db: float = Field(default=8.0, ge=0.0, le=60.0)
     extinction_ratio_db: Rejection = 30.0
-    imbalance_db: float = Field(0.2, ge=-6.0, le=6.0)
-    quadrature_error_rad: float = Field(0.01745, ge=-0.8, le=0.8)
+    imbalance_db: float = Field(default=0.2, ge=-6.0, le=6.0)
+    quadrature_error_rad: float = Field(default=0.01745, ge=-0.8, le=0.8)
     bias_i_rad: Angle = 0.0
     bias_q_rad: Angle = 0.0
     bias_drift_rad_per_sqrt_s: Drift = 1e-4
@@ -87,12 +87,12 @@ class ChannelSettings(Settings):
     of the half-width.
     """
 
-    length_km: float = Field(10.0, ge=0.0, le=1000.0)
-    attenuation_db_per_km: float = Field(0.2, ge=0.0, le=10.0)
-    dispersion_ps_per_nm_km: float = Field(17.0, ge=-200.0, le=200.0)
-    excess_noise_snu: float = Field(0.005, ge=0.0, le=100.0)
-    noise_band_centre_hz: float = Field(-55e6, ge=-1e11, le=1e11)
-    noise_band_width_hz: float = Field(64e6, ge=1e6, le=1e11)
+    length_km: float = Field(default=10.0, ge=0.0, le=1000.0)
+    attenuation_db_per_km: float = Field(default=0.2, ge=0.0, le=10.0)
+    dispersion_ps_per_nm_km: float = Field(default=17.0, ge=-200.0, le=200.0)
+    excess_noise_snu: float = Field(default=0.005, ge=0.0, le=100.0)
+    noise_band_centre_hz: float = Field(default=-55e6, ge=-1e11, le=1e11)
+    noise_band_width_hz: float = Field(default=64e6, ge=1e6, le=1e11)
     polarisation_rad: Angle = 0.0
     polarisation_drift_rad_per_sqrt_s: Drift = 1e-3
 
@@ -104,15 +104,15 @@ class ReceiverSettings(Settings):
     added behind the detector's low-pass.
     """
 
-    efficiency: float = Field(0.85, ge=0.0, le=1.0)
-    electronic_noise_snu: float = Field(0.05, ge=0.0, le=100.0)
+    efficiency: float = Field(default=0.85, ge=0.0, le=1.0)
+    electronic_noise_snu: float = Field(default=0.05, ge=0.0, le=100.0)
     shot_noise: bool = True
-    shot_noise_v_rms: float = Field(5e-3, gt=0.0, le=10.0)
+    shot_noise_v_rms: float = Field(default=5e-3, gt=0.0, le=10.0)
     bandwidth_hz: Bandwidth = 1.2e9
     cmrr_db: Rejection = 30.0
-    beat_hz: float = Field(150e6, ge=-1e11, le=1e11)
-    lo_offset_error_hz: float = Field(0.4e6, ge=-1e9, le=1e9)
-    lo_drift_hz_per_s: float = Field(1e3, ge=-1e9, le=1e9)
+    beat_hz: float = Field(default=150e6, ge=-1e11, le=1e11)
+    lo_offset_error_hz: float = Field(default=0.4e6, ge=-1e9, le=1e9)
+    lo_drift_hz_per_s: float = Field(default=1e3, ge=-1e9, le=1e9)
     shutter_isolation_db: Rejection = 60.0
     start_offset_s: tuple[float, float] = (2e-6, 6e-6)
 
@@ -129,9 +129,9 @@ class ReceiverSettings(Settings):
 class DigitizerSettings(Settings):
     """Digitiser: converter and its own clock."""
 
-    bits: int = Field(10, ge=1, le=16)
-    clock_error_ppm: float = Field(3.0, ge=-1000.0, le=1000.0)
-    clock_drift_ppm_per_s: float = Field(0.0, ge=-10.0, le=10.0)
+    bits: int = Field(default=10, ge=1, le=16)
+    clock_error_ppm: float = Field(default=3.0, ge=-1000.0, le=1000.0)
+    clock_drift_ppm_per_s: float = Field(default=0.0, ge=-10.0, le=10.0)
 
 
 class FaultSettings(Settings):
@@ -150,7 +150,7 @@ class SimSettings(Settings):
     lo: LocalOscillatorSettings = LocalOscillatorSettings()
     awg: AwgSettings = AwgSettings()
     modulator: ModulatorSettings = ModulatorSettings()
-    attenuator_db: float = Field(31.4, ge=0.0, le=200.0)
+    attenuator_db: float = Field(default=31.4, ge=0.0, le=200.0)
     channel: ChannelSettings = ChannelSettings()
     receiver: ReceiverSettings = ReceiverSettings()
     digitizer: DigitizerSettings = DigitizerSettings()

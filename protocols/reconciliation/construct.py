@@ -1,16 +1,16 @@
-"""Construction of the multi-edge-type (MET) mother code, reproducible by hash.
+"""Construction of the multi-edge-type (MET) mother codes, reproducible by hash.
 
-Ensemble of rate 0.1: per 400 base columns, a *core* of 50 (31 of degree 2 and
-19 of degree 3 in the 10 pre-code rows) and 350 *leaves*. Every leaf row joins
-two or three core columns to one leaf of degree one. A leaf that is not used
-takes its row away with it, so any prefix of the leaf rows is a code of rate
-``40 / (50 + leaves)``; the rows are ordered so that every prefix loads the core
-columns in the same proportion.
+A code has a *core*, whose columns meet a few pre-code rows, and *leaves*: every
+leaf row joins some core columns to one leaf of degree one. A leaf that is not
+used takes its row away with it, so any prefix of the leaf rows is a code of rate
+``40 / (core + leaves)``; the rows are ordered so that every prefix loads the
+core columns in the same proportion. Two ensembles cover the rates: the published
+one for 0.1, and one for 0.2 to 0.5 found by trial around rate 0.26, with fewer
+pre-code rows, fewer columns of degree 2 and heavier leaf rows.
 
 Pre-code edges are placed by progressive edge growth in the *lifted* graph:
 cycles of degree-2 columns are codewords of low weight, and their length decides
 where the error floor lies. Shifts of the leaf rows exclude four-cycles.
-
 One more row is kept for frames that fail; see `build_retry_row`.
 
 Run ``python -m protocols.reconciliation.construct`` to rebuild the tables.
@@ -26,21 +26,78 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-#: Base graph: columns of the core, pre-code rows, leaf rows of the mother code.
-CORE_COLUMNS = 50
-PRECODE_ROWS = 10
-LEAF_ROWS = 350
-#: Pre-code degree, wanted leaf-row degree and count of the two core types.
-_CORE_TYPES = ((31, 2, 20), (19, 3, 22))
-_PRECODE_SOCKETS = (11, *[12] * 9)
-_LEAF_ROWS_OF_DEGREE_2 = 12
-#: Lifting sizes with a shipped table, and the seed of each.
+#: Information circulants per frame, in every ensemble.
+INFORMATION_COLUMNS = 40
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Degrees of a mother code, in units of one circulant.
+
+    Parameters
+    ----------
+    name : str
+    core : tuple of (count, pre-code degree, weight in the leaf rows)
+        Core columns; those of degree 2 come first.
+    precode_rows : int
+    leaf_rows : int
+        Of the mother code, which has the lowest rate.
+    leaf_degrees : tuple of (degree, share)
+        Core columns per leaf row.
+    """
+
+    name: str
+    core: tuple[tuple[int, int, int], ...]
+    precode_rows: int
+    leaf_rows: int
+    leaf_degrees: tuple[tuple[int, float], ...]
+
+    @property
+    def core_columns(self) -> int:
+        """Number of core columns."""
+        return sum(count for count, _, _ in self.core)
+
+    @property
+    def lowest_rate(self) -> float:
+        """Rate of the whole mother code."""
+        return INFORMATION_COLUMNS / (self.core_columns + self.leaf_rows)
+
+    def degree_sequence(self) -> list[int]:
+        """Degrees of the leaf rows, the shares spread evenly over every prefix."""
+        credit = {degree: 0.0 for degree, _ in self.leaf_degrees}
+        out = []
+        for _ in range(self.leaf_rows):
+            for degree, share in self.leaf_degrees:
+                credit[degree] += share
+            best = max(credit, key=lambda degree: (credit[degree], degree))
+            credit[best] -= 1
+            out.append(best)
+        return out
+
+
+LOW = Ensemble(
+    name="low",
+    core=((31, 2, 20), (19, 3, 22)),
+    precode_rows=10,
+    leaf_rows=350,
+    leaf_degrees=((2, 12 / 350), (3, 338 / 350)),
+)
+HIGH = Ensemble(
+    name="high",
+    core=((20, 2, 20), (24, 3, 22)),
+    precode_rows=4,
+    leaf_rows=156,
+    leaf_degrees=((3, 0.2), (4, 0.8)),
+)
+ENSEMBLES = (LOW, HIGH)
+#: Lifting sizes with shipped tables, and the seed of each.
 SIZES = {256: 1, 1024: 1, 2560: 1}
 
 Row = list[tuple[int, int]]
@@ -51,20 +108,21 @@ def _check_distances(
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     shifts: NDArray[np.int64],
-    size: int,
+    shape: tuple[int, int, int],
     start_column: int,
 ) -> NDArray[np.int32]:
     """Breadth-first distance from variable (start_column, 0) to every check.
 
     Returns
     -------
-    ndarray, shape (PRECODE_ROWS, size), int32 [edges]
+    ndarray, shape (precode_rows, size), int32 [edges]
         Largest int32 where the check cannot be reached.
     """
+    n_rows, n_columns, size = shape
     far = np.int32(2**31 - 1)
-    checks = np.full((PRECODE_ROWS, size), far, dtype=np.int32)
-    seen = np.zeros((CORE_COLUMNS, size), dtype=np.bool_)
-    queue = np.empty((CORE_COLUMNS * size, 3), dtype=np.int64)
+    checks = np.full((n_rows, size), far, dtype=np.int32)
+    seen = np.zeros((n_columns, size), dtype=np.bool_)
+    queue = np.empty((n_columns * size, 3), dtype=np.int64)
     queue[0] = (start_column, 0, 0)
     seen[start_column, 0] = True
     head, tail = 0, 1
@@ -93,67 +151,78 @@ def _pick(rng: random.Random, items: list[tuple[int, int]]) -> tuple[int, int]:
     return items[int(rng.random() * len(items))]
 
 
-def build_precode(size: int, rng: random.Random) -> list[Row]:
+def _best_place(
+    edges: list[tuple[int, int, int]],
+    shape: tuple[int, int, int],
+    column: int,
+    allowed: list[int],
+    rng: random.Random,
+) -> tuple[int, int]:
+    """Return (row, shift) as far from (column, 0) as possible."""
+    table = np.array(edges, dtype=np.int64).reshape(-1, 3)
+    rows_in, columns_in, shifts_in = table.T.copy()
+    distance = _check_distances(rows_in, columns_in, shifts_in, shape, column)
+    best = max(int(distance[r].max()) for r in allowed)
+    places = [
+        (r, int(-z % shape[2]))
+        for r in allowed
+        for z in np.flatnonzero(distance[r] == best)
+    ]
+    return _pick(rng, places)
+
+
+def build_precode(ensemble: Ensemble, size: int, rng: random.Random) -> list[Row]:
     """Place the pre-code edges by progressive edge growth.
 
     Returns
     -------
     list of rows, each a list of ``(column, shift)``
     """
-    free = list(_PRECODE_SOCKETS)
+    n_rows = ensemble.precode_rows
+    load = [0] * n_rows
     edges: list[tuple[int, int, int]] = []
-    used_pairs: set[frozenset[int]] = set()
-    degrees = [d for count, d, _ in _CORE_TYPES for _ in range(count)]
+    used_pairs: dict[frozenset[int], int] = {}
+    degrees = [d for count, d, _ in ensemble.core for _ in range(count)]
     for column, degree in enumerate(degrees):
         mine: list[int] = []
         for _ in range(degree):
-            table = np.array(edges, dtype=np.int64).reshape(-1, 3)
-            rows_in, columns_in, shifts_in = table.T.copy()
-            distance = _check_distances(rows_in, columns_in, shifts_in, size, column)
-            # two degree-2 columns on the same pair of rows would close short cycles
-            allowed = [
-                r
-                for r in range(PRECODE_ROWS)
-                if free[r] > 0
-                and r not in mine
-                and not (degree == 2 and mine and frozenset((mine[0], r)) in used_pairs)
-            ] or [r for r in range(PRECODE_ROWS) if free[r] > 0 and r not in mine]
-            best = max(int(distance[r].max()) for r in allowed)
-            rows = [r for r in allowed if int(distance[r].max()) == best]
-            most = max(free[r] for r in rows)
-            places = [
-                (r, int(z))
-                for r in rows
-                if free[r] == most
-                for z in np.flatnonzero(distance[r] == best)
-            ]
-            row, z = _pick(rng, places)
-            edges.append((row, column, -z % size))
-            free[row] -= 1
+            others = [r for r in range(n_rows) if r not in mine]
+            if degree == 2 and mine:
+                # many degree-2 columns on one pair of rows close short cycles
+                uses = {r: used_pairs.get(frozenset((mine[0], r)), 0) for r in others}
+                others = [r for r in others if uses[r] == min(uses.values())]
+            least = min(load[r] for r in others)
+            allowed = [r for r in others if load[r] == least]
+            shape = (n_rows, ensemble.core_columns, size)
+            row, shift = _best_place(edges, shape, column, allowed, rng)
+            edges.append((row, column, shift))
+            load[row] += 1
             mine.append(row)
         if degree == 2:
-            used_pairs.add(frozenset(mine))
-    return [sorted((c, s) for r, c, s in edges if r == k) for k in range(PRECODE_ROWS)]
+            pair = frozenset(mine)
+            used_pairs[pair] = used_pairs.get(pair, 0) + 1
+    return [sorted((c, s) for r, c, s in edges if r == k) for k in range(n_rows)]
 
 
-def build_leaf_rows(precode: list[Row], size: int, rng: random.Random) -> list[Row]:
+def build_leaf_rows(
+    ensemble: Ensemble, precode: list[Row], size: int, rng: random.Random
+) -> list[Row]:
     """Choose core columns and shifts of the leaf rows (leaf edge included last)."""
-    targets = [d for count, _, d in _CORE_TYPES for _ in range(count)]
-    total = sum(targets)
+    weights = [w for count, _, w in ensemble.core for _ in range(count)]
+    total, n_core = sum(weights), ensemble.core_columns
     gaps: dict[tuple[int, int], set[int]] = {}
     for row in precode:
         _remember(row, size, gaps)
-    load = [0] * CORE_COLUMNS
-    spacing = LEAF_ROWS / _LEAF_ROWS_OF_DEGREE_2
-    short = {int((k + 0.5) * spacing) for k in range(_LEAF_ROWS_OF_DEGREE_2)}
+    load = [0] * n_core
     rows: list[Row] = []
     sockets = 0
-    for index in range(LEAF_ROWS):
-        degree = 2 if index in short else 3
+    for index, degree in enumerate(ensemble.degree_sequence()):
         sockets += degree
-        wanted = [(load[c] - targets[c] * sockets / total, c) for c in range(50)]
-        order = sorted(wanted, key=lambda item: (item[0] + 0.5 * rng.random(), item[1]))
-        columns = sorted(c for _, c in order[:degree])
+        excess = [
+            (load[c] - weights[c] * sockets / total + 0.5 * rng.random(), c)
+            for c in range(n_core)
+        ]
+        columns = sorted(c for _, c in sorted(excess)[:degree])
         while True:
             row = [(c, int(rng.random() * size)) for c in columns]
             if _is_new(row, size, gaps):
@@ -161,11 +230,13 @@ def build_leaf_rows(precode: list[Row], size: int, rng: random.Random) -> list[R
         _remember(row, size, gaps)
         for c in columns:
             load[c] += 1
-        rows.append([*row, (CORE_COLUMNS + index, 0)])
+        rows.append([*row, (n_core + index, 0)])
     return rows
 
 
-def build_retry_row(rows: list[Row], size: int, rng: random.Random) -> Row:
+def build_retry_row(
+    ensemble: Ensemble, rows: list[Row], size: int, rng: random.Random
+) -> Row:
     """Choose the row that is disclosed only for frames that failed.
 
     It meets every degree-2 column once, so the short cycles of those columns,
@@ -175,7 +246,7 @@ def build_retry_row(rows: list[Row], size: int, rng: random.Random) -> Row:
     for known in rows:
         _remember(known, size, gaps)
     row: Row = []
-    for column in range(_CORE_TYPES[0][0]):
+    for column in range(ensemble.core[0][0]):
         while True:
             edge = (column, int(rng.random() * size))
             if all(_is_new([other, edge], size, gaps) for other in row):
@@ -202,28 +273,35 @@ def _remember(row: Row, size: int, gaps: dict[tuple[int, int], set[int]]) -> Non
         gaps.setdefault(pair, set()).add(gap)
 
 
-def build(size: int, seed: int) -> list[Row]:
+def build(ensemble: Ensemble, size: int, seed: int) -> list[Row]:
     """Build a table: pre-code rows, leaf rows in order, the retry row last."""
     rng = random.Random(seed)
-    rows = build_precode(size, rng)
-    rows += build_leaf_rows(rows, size, rng)
-    return [*rows, build_retry_row(rows, size, rng)]
+    rows = build_precode(ensemble, size, rng)
+    rows += build_leaf_rows(ensemble, rows, size, rng)
+    return [*rows, build_retry_row(ensemble, rows, size, rng)]
 
 
-def to_text(rows: list[Row], size: int, seed: int) -> str:
+def table_name(ensemble: Ensemble, size: int) -> str:
+    """Return the file name of a shipped table."""
+    return f"met_{ensemble.name}_{size}.txt"
+
+
+def to_text(rows: list[Row], ensemble: Ensemble, size: int, seed: int) -> str:
     """Format a table, one check row per line."""
-    lines = [f"# QC-MET mother code, rate 0.1: size {size}, seed {seed}, column:shift"]
+    title = f"# QC-MET mother code {ensemble.name!r}, size {size}, seed {seed}"
+    lines = [f"{title}; column:shift, retry row last"]
     lines += [" ".join(f"{c}:{s}" for c, s in row) for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Write the shipped tables next to this module."""
-    for size, seed in SIZES.items():
-        text = to_text(build(size, seed), size, seed)
-        path = Path(__file__).with_name(f"met_{size}.txt")
-        path.write_text(text, encoding="ascii")
-        sys.stdout.write(f"{path.name}: {len(text)} characters\n")
+    for ensemble in ENSEMBLES:
+        for size, seed in SIZES.items():
+            text = to_text(build(ensemble, size, seed), ensemble, size, seed)
+            path = Path(__file__).with_name(table_name(ensemble, size))
+            path.write_text(text, encoding="ascii")
+            sys.stdout.write(f"{path.name}: {len(text)} characters\n")
 
 
 if __name__ == "__main__":

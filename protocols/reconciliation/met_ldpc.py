@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from dsp.coding import qc_ldpc
 from protocols.reconciliation import decoder
 from protocols.reconciliation.construct import (
-    CORE_COLUMNS,
-    LEAF_ROWS,
-    PRECODE_ROWS,
+    HIGH,
+    INFORMATION_COLUMNS,
+    LOW,
     SIZES,
+    Ensemble,
+    table_name,
 )
 from scqc.core.errors import ProtocolAbort
 
-#: Information circulants per frame, at every rate.
-_INFORMATION_COLUMNS = CORE_COLUMNS - PRECODE_ROWS
-#: Fewest leaf rows with a use: rate 0.5.
-_MIN_LEAF_ROWS = 30
+#: Range of rates; above the crossover the second ensemble is the better one.
+LOWEST_RATE, CROSSOVER_RATE, HIGHEST_RATE = 0.1, 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Decoded:
     iterations: NDArray[np.int32]
 
 
-@lru_cache(maxsize=len(SIZES))
-def mother_code(size: int) -> qc_ldpc.QcCode:
-    """Return the shipped rate-0.1 mother code with circulants of `size`.
+@lru_cache
+def table(ensemble: Ensemble, size: int) -> list[list[tuple[int, int]]]:
+    """Return the rows of a shipped mother code, the retry row last.
 
     Raises
     ------
@@ -57,13 +57,8 @@ def mother_code(size: int) -> qc_ldpc.QcCode:
             f"reconciliation code: no table of circulant size {size}, "
             f"only {', '.join(map(str, SIZES))}"
         )
-    return qc_ldpc.from_rows(_table(size)[:-1], CORE_COLUMNS + LEAF_ROWS, size)
-
-
-@lru_cache(maxsize=len(SIZES))
-def _table(size: int) -> list[list[tuple[int, int]]]:
-    file = files("protocols.reconciliation").joinpath(f"met_{size}.txt")
-    return qc_ldpc.parse_table(file)
+    folder = files("protocols.reconciliation")
+    return qc_ldpc.parse_table(folder.joinpath(table_name(ensemble, size)))
 
 
 class ReconciliationCode:
@@ -73,7 +68,7 @@ class ReconciliationCode:
     ----------
     rate : float
         Wanted rate, 0.1 to 0.5; the next lower one of the grid
-        ``40 / (50 + leaves)`` is taken.
+        ``40 / (core + leaves)`` is taken.
     size : int
         Circulant size: 256, 1024 or 2560.
 
@@ -84,27 +79,27 @@ class ReconciliationCode:
     """
 
     def __init__(self, rate: float, size: int = 1024) -> None:
-        highest = _INFORMATION_COLUMNS / (CORE_COLUMNS + _MIN_LEAF_ROWS)
-        if not 0.1 - 1e-9 <= rate <= highest + 1e-9:
+        if not LOWEST_RATE - 1e-9 <= rate <= HIGHEST_RATE + 1e-9:
             raise ProtocolAbort(
-                f"reconciliation code: rate {rate} outside 0.1 to {highest}"
+                f"reconciliation code: rate {rate} outside {LOWEST_RATE} to "
+                f"{HIGHEST_RATE}"
             )
-        wanted = int(np.ceil(_INFORMATION_COLUMNS / rate - 1e-9))
-        self.leaf_rows = min(wanted - CORE_COLUMNS, LEAF_ROWS)
-        columns = CORE_COLUMNS + self.leaf_rows
-        mother = mother_code(size)
-        self.graph = mother.prefix(PRECODE_ROWS + self.leaf_rows, columns)
-        self.size = size
-        self.n = columns * size
-        self.k = _INFORMATION_COLUMNS * size
-        self.rate = self.k / self.n
-        self.leak_bits = self.n - self.k
-        rows = _table(size)
-        first, retry = rows[: PRECODE_ROWS + self.leaf_rows], rows[-1]
-        with_retry = [*first[:PRECODE_ROWS], retry, *first[PRECODE_ROWS:]]
+        ensemble = HIGH if rate > CROSSOVER_RATE else LOW
+        columns = int(np.ceil(INFORMATION_COLUMNS / rate - 1e-9))
+        self.leaf_rows = columns - ensemble.core_columns
+        self._core, self._precode = ensemble.core_columns, ensemble.precode_rows
+        rows = table(ensemble, size)
+        first, retry = rows[: self._precode + self.leaf_rows], rows[-1]
+        with_retry = [*first[: self._precode], retry, *first[self._precode :]]
+        self.graph = qc_ldpc.from_rows(first, columns, size)
         self._retry_row = qc_ldpc.from_rows([retry], columns, size)
         self._retry_graph = qc_ldpc.from_rows(with_retry, columns, size)
         self.retry_leak_bits = size
+        self.size = size
+        self.n = columns * size
+        self.k = INFORMATION_COLUMNS * size
+        self.rate = self.k / self.n
+        self.leak_bits = self.n - self.k
 
     @property
     def sha256(self) -> str:
@@ -167,7 +162,7 @@ class ReconciliationCode:
         """
         self._check(syndromes.shape, self.leak_bits, "syndromes")
         self._check(retry.shape, self.retry_leak_bits, "retry syndromes")
-        cut = PRECODE_ROWS * self.size
+        cut = self._precode * self.size
         checks = np.concatenate([syndromes[:, :cut], retry, syndromes[:, cut:]], axis=1)
         return self._decode(self._retry_graph, llr, checks, max_iterations, n_threads)
 
@@ -222,7 +217,7 @@ class ReconciliationCode:
 
         def one(f: int) -> None:
             used[f] = decoder.decode_core(
-                edges, grid[f], checks[f], CORE_COLUMNS, max_iterations, words[f]
+                edges, grid[f], checks[f], self._core, max_iterations, words[f]
             )
 
         with ThreadPoolExecutor(max_workers=n_threads) as pool:

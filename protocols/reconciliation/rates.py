@@ -13,7 +13,11 @@ import math
 
 import numpy as np
 
-from protocols.reconciliation.met_ldpc import ReconciliationCode
+from protocols.reconciliation.met_ldpc import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    ReconciliationCode,
+)
 from scqc.core.errors import ProtocolAbort
 
 MEASURED: dict[int, tuple[tuple[float, float], ...]] = {
@@ -44,7 +48,6 @@ MEASURED: dict[int, tuple[tuple[float, float], ...]] = {
         (0.5, 0.7),
     ),
 }
-_LOWEST_RATE, _HIGHEST_RATE = 0.1, 0.5
 
 
 def capacity(snr: float) -> float:
@@ -102,12 +105,12 @@ def choose_rate(
     if not low > 0:
         raise ProtocolAbort(f"reconciliation: SNR {snr} +- {snr_sigma} is not positive")
     wanted = (efficiency(low, size) if beta is None else beta) * capacity(low)
-    if wanted < _LOWEST_RATE - 1e-9:
+    if wanted < LOWEST_RATE - 1e-9:
         raise ProtocolAbort(
             f"reconciliation: SNR {low:.4f} allows rate {wanted:.4f}, "
-            f"the lowest is {_LOWEST_RATE}"
+            f"the lowest is {LOWEST_RATE}"
         )
-    return min(wanted, _HIGHEST_RATE)
+    return min(wanted, HIGHEST_RATE)
 
 
 def plan_frames(n: int, rate: float) -> list[tuple[ReconciliationCode, int]]:
@@ -133,4 +136,4 @@ def _rate_of(size: int, rate: float) -> float:
     largest = max(MEASURED)
     rates, betas = np.array(MEASURED[largest]).T
     snr = 4 ** float(np.interp(rate, rates, rates / betas)) - 1
-    return max(rate * efficiency(snr, size) / efficiency(snr, largest), _LOWEST_RATE)
+    return max(rate * efficiency(snr, size) / efficiency(snr, largest), LOWEST_RATE)

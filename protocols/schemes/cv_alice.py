@@ -28,7 +28,7 @@ from protocols.schemes.transcript import (
     Transcript,
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
-from protocols.verification import tags
+from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
 from scqc.core.rng import permutation
 
@@ -199,9 +199,9 @@ class CvAlice:
             self._security.threads,
         )
         sent = wire.unpack_array(
-            "tags", offer.tags, "|u1", frames * tags.TAG_BITS // 8
+            "tags", offer.tags, "|u1", frames * TAG_BITS // 8
         ).reshape(frames, -1)
-        equal = np.all(tags.tags(decoded.words, offer.tag_key) == sent, axis=1)
+        equal = np.all(tags(decoded.words, offer.tag_key) == sent, axis=1)
         self._offer, self._code, self._side = offer, code, side
         self._words = decoded.words
         self._rows, self._llr, self._sent_tags = rows, llr, sent
@@ -223,7 +223,7 @@ class CvAlice:
             self._security.threads,
         )
         self._words[failed] = decoded.words
-        made = tags.tags(decoded.words, self._offer.tag_key)
+        made = tags(decoded.words, self._offer.tag_key)
         accepted = self._outcome.accepted.copy()
         accepted[failed] = np.all(made == self._sent_tags[failed], axis=1)
         self._outcome = Outcome(accepted, self._outcome.retried)

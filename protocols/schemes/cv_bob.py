@@ -39,7 +39,7 @@ from protocols.schemes.transcript import (
     Transcript,
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
-from protocols.verification import tags
+from protocols.verification.tags import tags
 from scqc.core.errors import PayloadError, PeerError, ProtocolAbort
 from scqc.core.rng import EntropySource, permutation, random_bits
 
@@ -318,7 +318,7 @@ class CvBob:
                 side.norm.astype("<f4").tobytes(),
                 wire.pack_bits(code.syndrome(self._words)),
                 tag_key,
-                tags.tags(self._words, tag_key).tobytes(),
+                tags(self._words, tag_key).tobytes(),
                 self.calibration(),
             )
         ]

@@ -31,7 +31,7 @@ from protocols.security.composable import (
     split_epsilon,
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
-from protocols.verification import tags
+from protocols.verification.tags import TAG_BITS, collision_probability
 from scqc.core.errors import PeerError, ProtocolAbort
 
 # A key shorter than this is not worth a block.
@@ -148,7 +148,7 @@ def distil(
     estimate = estimate_channel(total(sums), receiver, displacement)
     budget = split_epsilon(settings.epsilon)
     worst = worst_case(estimate, budget.estimation)
-    collision = frames * tags.collision_probability(code.n)
+    collision = frames * collision_probability(code.n)
     if collision > budget.correctness:
         raise ProtocolAbort(
             f"verification: collision probability {collision:.2g} of {frames} tags, "
@@ -161,7 +161,7 @@ def distil(
         failed_bits=(frames - kept) * code.n,
         syndrome_bits=kept * code.leak_bits,
         revealed_bits=retried * code.retry_leak_bits,
-        verification_bits=kept * tags.TAG_BITS,
+        verification_bits=kept * TAG_BITS,
         # One flag per frame and round.
         flag_bits=frames + int(np.count_nonzero(outcome.retried)),
         # Two quadratures to a symbol.

@@ -158,5 +158,5 @@ def _check(channel: Channel) -> None:
     for name, value, low, high in limits:
         if not (low < value <= high) or math.isinf(value):
             raise ProtocolAbort(
-                f"security: {name} = {value}, must be above {low:g} and at most {high:g}"
+                f"security: {name} = {value}, must be above {low:g}, at most {high:g}"
             )

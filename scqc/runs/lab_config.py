@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from driver.settings import InstrumentSettings, SafetySettings, WiringSettings
-from dsp.settings import FrameLayout, ReceiverSettings
+from dsp.settings import ReceiverSettings
 from protocols.settings import ClassicalSettings, SecuritySettings
 from scqc.core.settings import Settings
 from sim_backends.settings import SimSettings
