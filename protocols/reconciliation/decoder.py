@@ -86,6 +86,19 @@ def _layer(
 
 
 @numba.njit(cache=True, nogil=True)
+def _fill_leaves(
+    edges: Edges, checks: NDArray[np.uint8], n_core: int, word: NDArray[np.uint8]
+) -> None:
+    """Set every leaf to its syndrome bit plus the parity of its core neighbours."""
+    n_rows = checks.shape[0]
+    n_precode = n_rows - (word.shape[0] - n_core)
+    word[n_core:] = 0
+    leaves = checks[n_precode:n_rows].copy()
+    qc_ldpc.accumulate_parity(word, edges, (n_precode, n_rows), leaves)
+    word[n_core:] = leaves
+
+
+@numba.njit(cache=True, nogil=True)
 def decode_core(
     edges: Edges,
     llr: NDArray[np.float32],
@@ -144,8 +157,5 @@ def decode_core(
         if clean == _CLEAN_ITERATIONS:
             used = iteration
             break
-    word[n_core:] = 0
-    leaves = checks[n_precode:n_rows].copy()
-    qc_ldpc.accumulate_parity(word, edges, (n_precode, n_rows), leaves)
-    word[n_core:] = leaves
+    _fill_leaves(edges, checks, n_core, word)
     return used
