@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from dsp.coding import crc, qc_ldpc, scrambler
+from dsp.coding import crc, qc_ldpc, row_kernels, scrambler
 from dsp.coding.fec import LIFTING, Fec
 from dsp.coding.frames import FrameCodec
 from scqc.core.errors import PayloadError
@@ -133,3 +133,26 @@ def test_payload_too_large_says_what_fits():
     room = codec.payload_capacity(4)
     with pytest.raises(PayloadError, match=str(room)):
         codec.build(bytes(room + 1), 4, ReplayEntropy(1, "filler"))
+
+
+def test_min_sum_row_against_the_definition():
+    rng = np.random.default_rng(8)
+    values = rng.normal(0, 3, (5, 33)).astype(np.float32)
+    values[:, 0] = 1.5  # equal magnitudes: the second smallest is the smallest
+    out = np.empty_like(values)
+    row_kernels.min_sum(values, 0.8, np.empty((3, 33), np.float32), out)
+    for d in range(5):
+        others = np.delete(values, d, axis=0)
+        expected = 0.8 * np.prod(np.sign(others), axis=0) * np.abs(others).min(axis=0)
+        np.testing.assert_allclose(out[d], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 5, 15])
+def test_gather_and_scatter_are_rotations(shift):
+    rng = np.random.default_rng(9)
+    belief, message = rng.standard_normal((2, 16)).astype(np.float32)
+    value, back = np.empty_like(belief), np.empty_like(belief)
+    row_kernels.gather(belief, shift, message, value)
+    np.testing.assert_array_equal(value, np.roll(belief, -shift) - message)
+    row_kernels.scatter(value, message, shift, back)
+    np.testing.assert_allclose(back, belief, rtol=1e-5, atol=1e-6)

@@ -208,6 +208,26 @@ def test_reconciles_and_random_words_are_found_exactly():
     result = code.decode(llr, code.syndrome(u), n_threads=2)
     assert result.converged.all()
     np.testing.assert_array_equal(result.words, u)
+    np.testing.assert_array_equal(code.syndrome(result.words), code.syndrome(u))
+    # three clean iterations at least: one pass of the checks is not enough
+    assert result.iterations.min() >= 3
+
+
+def test_converged_words_always_have_the_wanted_syndrome():
+    code = ReconciliationCode(0.3, 256)
+    u, llr = _frames(code, 0.56, 10, np.random.default_rng(9))  # at the threshold
+    wanted = code.syndrome(u)
+    result = code.decode(llr, wanted, 60)
+    clean = (code.syndrome(result.words) == wanted).all(axis=1)
+    assert (clean | ~result.converged).all()
+
+
+def test_wrong_scale_of_the_soft_values_costs_iterations():
+    code = ReconciliationCode(0.25, 256)
+    u, llr = _frames(code, 0.55, 4, np.random.default_rng(10))
+    good = code.decode(llr, code.syndrome(u), 100).iterations.sum()
+    bad = code.decode(0.4 * llr, code.syndrome(u), 100).iterations.sum()
+    assert bad > 1.3 * good
 
 
 def test_a_flipped_syndrome_bit_does_not_pass_unseen():
