@@ -14,19 +14,26 @@ from scqc.core.errors import StateError
 
 @dataclass(frozen=True, slots=True)
 class DriverEntry:
-    """Where a driver lives and which role it plays."""
+    """Where a driver lives, which role it plays and which ports it has."""
 
     role: str
     module: str
     class_name: str
+    ports: tuple[str, ...]
 
 
 DRIVERS = {
     "keysight.m8190a": DriverEntry(
-        "awg", "driver.awg.keysight_m8190a", "KeysightM8190A"
+        "awg",
+        "driver.awg.keysight_m8190a",
+        "KeysightM8190A",
+        ("1", "2", "marker1", "marker2"),
     ),
     "keysight.infiniium": DriverEntry(
-        "digitizer", "driver.digitizer.keysight_infiniium", "KeysightInfiniium"
+        "digitizer",
+        "driver.digitizer.keysight_infiniium",
+        "KeysightInfiniium",
+        ("1", "2", "3", "4"),
     ),
 }
 

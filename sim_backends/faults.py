@@ -9,18 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from scqc.core.errors import ConfigError, ConfigProblem
+from sim_backends.settings import FaultKind, FaultVerb
 
-KINDS = (
-    "drop-connection",
-    "no-reply",
-    "half-block",
-    "garbage",
-    "wrong-identity",
-    "late-reply",
-)
-VERBS = ("identify", "configure", "upload", "start", "arm", "wait", "fetch", "switch")
+KINDS: tuple[str, ...] = get_args(FaultKind)
+VERBS: tuple[str, ...] = get_args(FaultVerb)
 LATE_S = 0.6
 
 

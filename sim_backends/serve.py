@@ -31,7 +31,7 @@ from sim_backends.settings import SimSettings
 from sim_backends.wire.tcp_scpi import ScpiServer
 from sim_backends.world import World
 
-SIGNAL_INPUT = "rx.x"
+SIGNAL_INPUT = "rx.rf"
 
 
 class EmulatedInstrument(Settings):

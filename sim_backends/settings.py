@@ -31,6 +31,17 @@ Rin = Annotated[float, _ideal_or(-200.0, -90.0, "dB/Hz")]
 Rejection = Annotated[float, _ideal_or(10.0, 120.0, "dB")]
 Bandwidth = Annotated[float, _ideal_or(1e7, 1e12, "Hz")]
 Linewidth = Annotated[float, Field(ge=0.0, le=1e7)]
+FaultVerb = Literal[
+    "identify", "configure", "upload", "start", "arm", "wait", "fetch", "switch"
+]
+FaultKind = Literal[
+    "drop-connection",
+    "no-reply",
+    "half-block",
+    "garbage",
+    "wrong-identity",
+    "late-reply",
+]
 Drift = Annotated[float, Field(ge=0.0, le=10.0)]
 Angle = Annotated[float, Field(ge=-1.6, le=1.6)]
 
@@ -67,10 +78,10 @@ class ModulatorSettings(Settings):
     `imbalance_db` is split evenly between the arms.
     """
 
-    driver_gain_db: float = Field(default=17.0, ge=-40.0, le=60.0)
+    driver_gain_db: float = Field(default=11.0, ge=-40.0, le=60.0)
     v_pi_v: float = Field(default=3.5, gt=0.0, le=100.0)
     insertion_loss_db: float = Field(default=8.0, ge=0.0, le=60.0)
-    extinction_ratio_db: Rejection = 30.0
+    extinction_ratio_db: Rejection = 35.0
     imbalance_db: float = Field(default=0.2, ge=-6.0, le=6.0)
     quadrature_error_rad: float = Field(default=0.01745, ge=-0.8, le=0.8)
     bias_i_rad: Angle = 0.0
@@ -137,8 +148,8 @@ class DigitizerSettings(Settings):
 class FaultSettings(Settings):
     """Something that goes wrong, `count` times, at a named point of a device."""
 
-    at: str = Field(min_length=1, max_length=64)
-    kind: str = Field(min_length=1, max_length=64)
+    at: FaultVerb
+    kind: FaultKind
     count: int = Field(1, ge=1, le=1_000_000)
 
 
@@ -150,7 +161,7 @@ class SimSettings(Settings):
     lo: LocalOscillatorSettings = LocalOscillatorSettings()
     awg: AwgSettings = AwgSettings()
     modulator: ModulatorSettings = ModulatorSettings()
-    attenuator_db: float = Field(default=31.4, ge=0.0, le=200.0)
+    attenuator_db: float = Field(default=25.4, ge=0.0, le=200.0)
     channel: ChannelSettings = ChannelSettings()
     receiver: ReceiverSettings = ReceiverSettings()
     digitizer: DigitizerSettings = DigitizerSettings()

@@ -14,7 +14,7 @@ from sim_backends.settings import FaultSettings, SimSettings
 WIRING = {
     "tx.i": "awg:1",
     "tx.q": "awg:2",
-    "rx.x": "scope:1",
+    "rx.rf": "scope:1",
     "switch.signal": "awg:marker1",
     "switch.lo": "awg:marker2",
 }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError
 
 from driver.settings import InstrumentSettings, SafetySettings, WiringSettings
 from dsp.settings import ReceiverSettings
 from protocols.settings import ClassicalSettings, SecuritySettings
+from scqc.core.errors import ConfigError, ConfigProblem
 from scqc.core.settings import Settings
+from scqc.runs import bench_rules, config_problems
 from sim_backends.settings import SimSettings
 
 
@@ -92,12 +98,124 @@ class LabConfig(Settings):
         """All instruments of both stations."""
         return {**self.alice.instruments, **self.bob.instruments}
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        both = self.alice.instruments.keys() & self.bob.instruments.keys()
-        if both:
-            raise ValueError(
-                f"instruments {sorted(both)} are named at both stations; names must "
-                "be unique"
-            )
-        return self
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A lab config and the text it was read from.
+
+    Parameters
+    ----------
+    config : LabConfig
+    text : str
+        Stored with every capture, so that it can be processed later.
+    path : Path
+    """
+
+    config: LabConfig
+    text: str
+    path: Path
+
+    def with_seed(self, seed: int) -> LoadedConfig:
+        """Return the same config with another ``[sim] seed``.
+
+        Raises
+        ------
+        ConfigError
+            If the file has no ``[sim]`` table, or the seed is out of range.
+        """
+        table = re.search(r"^\[sim\][^\n]*\n", self.text, re.MULTILINE)
+        if table is None:
+            limit = "a seed needs a [sim] table of its own in the file"
+            problem = ConfigProblem(str(self.path), "sim", "seed", str(seed), limit)
+            raise ConfigError([problem])
+        start = table.end()
+        following = re.search(r"^\[", self.text[start:], re.MULTILINE)
+        end = start + following.start() if following else len(self.text)
+        body = re.sub(r"(?m)^[ \t]*seed[ \t]*=.*\n?", "", self.text[start:end])
+        text = f"{self.text[:start]}seed = {seed}\n{body}{self.text[end:]}"
+        return parse_config(text, self.path)
+
+
+def load_config(path: str | Path) -> LoadedConfig:
+    """Read and check a lab config.
+
+    Parameters
+    ----------
+    path : str or Path
+        TOML file.
+
+    Returns
+    -------
+    LoadedConfig
+
+    Raises
+    ------
+    ConfigError
+        With everything that is wrong, not only the first.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        limit = error.strerror or str(error)
+        problem = ConfigProblem(str(path), "", "file", "unreadable", limit)
+        raise ConfigError([problem]) from error
+    except UnicodeDecodeError as error:
+        limit = f"is no UTF-8 text: {error.reason} at byte {error.start}"
+        problem = ConfigProblem(str(path), "", "file", "unreadable", limit)
+        raise ConfigError([problem]) from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: str | Path = "config") -> LoadedConfig:
+    """Check the text of a lab config, such as the one stored in a capture.
+
+    Parameters
+    ----------
+    text : str
+    path : str or Path
+        Named in the problems.
+
+    Returns
+    -------
+    LoadedConfig
+
+    Raises
+    ------
+    ConfigError
+        With everything that is wrong, not only the first.
+    """
+    file = str(path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem = config_problems.syntax_problem(file, text, error)
+        raise ConfigError([problem]) from error
+    try:
+        config = LabConfig.model_validate(raw)
+    except ValidationError as error:
+        problems = config_problems.model_problems(file, raw, LabConfig, error)
+        places = [one["loc"] for one in error.errors(include_url=False)]
+        problems += _rules_on_the_rest(file, raw, places)
+        raise ConfigError(problems) from error
+    found = bench_rules.check(file, config)
+    if found:
+        raise ConfigError(found)
+    return LoadedConfig(config, text, Path(path))
+
+
+def _rules_on_the_rest(
+    file: str, raw: dict[str, Any], places: list[config_problems.Location]
+) -> list[ConfigProblem]:
+    """Check what does not hang on the entries that are wrong by themselves."""
+    try:
+        rest = LabConfig.model_validate(config_problems.without(raw, places))
+    except ValidationError:
+        return []
+    tables = {config_problems.split(place)[0] for place in places}
+    keys = {str(place[0]) for place in places}
+    return [
+        problem
+        for problem in bench_rules.check(file, rest)
+        if problem.table not in tables and problem.table not in keys
+    ]

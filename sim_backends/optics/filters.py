@@ -89,7 +89,8 @@ def low_pass(bandwidth_hz: float, rate_hz: float) -> Taps:
     decay = rate_hz / (2.0 * math.pi * bandwidth_hz)
 
     def response(f: NDArray[np.float64]) -> NDArray[np.complex128]:
-        return 1.0 / (1.0 + 1j * f * (rate_hz / bandwidth_hz))
+        gain = 1.0 / (1.0 + 1j * f * (rate_hz / bandwidth_hz))
+        return np.asarray(gain, dtype=np.complex128)
 
     return fit_taps(response, _PRE, _PRE + math.ceil(12.0 * decay), real=True)
 
@@ -113,7 +114,8 @@ def dispersion(phase_s2: float, rate_hz: float) -> Taps:
     half = 6 + math.ceil(abs(curvature) / (2.0 * math.pi))
 
     def response(f: NDArray[np.float64]) -> NDArray[np.complex128]:
-        return np.exp(1j * curvature * f * f)
+        gain: NDArray[np.complex128] = np.exp(1j * curvature * f * f)
+        return gain
 
     return fit_taps(response, half, half, real=False)
 

@@ -93,7 +93,7 @@ def _modulate(
     re: NDArray[np.float32],
     im: NDArray[np.float32],
     bias_rad: tuple[NDArray[np.float32], NDArray[np.float32]],
-    coefficients: tuple[float, ...],
+    coefficients: tuple[np.float32, ...],
 ) -> None:
     gain_i, gain_q, scale, cross, quadrature, leak = coefficients
     bias_i, bias_q = bias_rad

@@ -23,7 +23,8 @@ def sin_turns(x: float) -> float:
     elif r < -_QUARTER:
         r = -_HALF - r
     y = r * r
-    return ((((_P4 * y + _P3) * y + _P2) * y + _P1) * y + _P0) * r
+    value: float = ((((_P4 * y + _P3) * y + _P2) * y + _P1) * y + _P0) * r
+    return value
 
 
 @numba.njit(cache=True, nogil=True)

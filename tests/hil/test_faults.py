@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from bench_kit import AMPLITUDE_VPP, RATE_HZ, bench_on, served
+from pydantic import ValidationError
 
 from driver.awg.keysight_m8190a import KeysightM8190A
 from driver.capture import record
@@ -23,7 +24,8 @@ from scqc.core.errors import (
     WireProtocolError,
 )
 from scqc.core.records import Waveform
-from sim_backends.faults import LATE_S
+from sim_backends.faults import LATE_S, Fault, FaultPlan
+from sim_backends.settings import FaultSettings
 
 pytestmark = pytest.mark.hil
 
@@ -266,5 +268,7 @@ def test_one_failing_instrument_does_not_stop_the_others():
 
 @pytest.mark.parametrize(("at", "kind"), [("fetsch", "garbage"), ("fetch", "fire")])
 def test_unknown_faults_are_refused(at, kind):
-    with pytest.raises(ConfigError, match="one of"), served({"scope": [(at, kind)]}):
-        pass
+    with pytest.raises(ConfigError, match="one of"):
+        FaultPlan("scope", [Fault(at, kind)])
+    with pytest.raises(ValidationError, match="should be"):
+        FaultSettings(at=at, kind=kind)

@@ -67,14 +67,14 @@ def test_good_wiring():
 
 def test_wiring_to_an_instrument_that_is_not_there():
     with pytest.raises(StateError, match="no instrument 'osa'"):
-        Bench(settings_for(ENDPOINTS), {"rx.x": "osa:1"})
+        Bench(settings_for(ENDPOINTS), {"rx.rf": "osa:1"})
     with pytest.raises(StateError, match="no instrument 'laser'"):
         Bench(settings_for(ENDPOINTS), {}, SafetySettings(on_exit=("laser.off",)))
 
 
 def test_bench_that_is_not_open():
     bench = Bench(settings_for(ENDPOINTS), WIRING)
-    assert bench.resolve("rx.x") == ("scope", "1")
+    assert bench.resolve("rx.rf") == ("scope", "1")
     with pytest.raises(StateError):
         _ = bench.awg
     with pytest.raises(StateError):

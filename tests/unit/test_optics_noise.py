@@ -171,5 +171,6 @@ def test_wrong_settings_are_refused(table):
 
 
 def test_faults_are_listed_per_instrument():
-    settings = SimSettings(faults={"scope": [{"at": "fetch", "kind": "drop"}]})
-    assert settings.faults["scope"] == [FaultSettings(at="fetch", kind="drop", count=1)]
+    settings = SimSettings(faults={"scope": [{"at": "fetch", "kind": "garbage"}]})
+    expected = FaultSettings(at="fetch", kind="garbage", count=1)
+    assert settings.faults["scope"] == [expected]
