@@ -77,6 +77,15 @@ class BobSettings(Settings):
     receiver: ReceiverSettings = ReceiverSettings()
 
 
+class KeySettings(Settings):
+    """Where the key sinks lie, ``alice.sqlite`` and ``bob.sqlite``.
+
+    A simulated bench keeps its own in the run folder instead.
+    """
+
+    directory: str = "keys"
+
+
 class LabConfig(Settings):
     """A whole lab config.
 
@@ -91,6 +100,7 @@ class LabConfig(Settings):
     bob: BobSettings
     wiring: WiringSettings
     safety: SafetySettings = SafetySettings()
+    keys: KeySettings = KeySettings()
     sim: SimSettings | None = None
 
     @property
@@ -133,7 +143,7 @@ class LoadedConfig:
         end = start + following.start() if following else len(self.text)
         body = re.sub(r"(?m)^[ \t]*seed[ \t]*=.*\n?", "", self.text[start:end])
         text = f"{self.text[:start]}seed = {seed}\n{body}{self.text[end:]}"
-        return parse_config(text, self.path)
+        return LoadedConfig(parse_config(text, self.path), text, self.path)
 
 
 def load_config(path: str | Path) -> LoadedConfig:
@@ -164,10 +174,10 @@ def load_config(path: str | Path) -> LoadedConfig:
         limit = f"is no UTF-8 text: {error.reason} at byte {error.start}"
         problem = ConfigProblem(str(path), "", "file", "unreadable", limit)
         raise ConfigError([problem]) from error
-    return parse_config(text, path)
+    return LoadedConfig(parse_config(text, path), text, path)
 
 
-def parse_config(text: str, path: str | Path = "config") -> LoadedConfig:
+def parse_config(text: str, path: str | Path = "config") -> LabConfig:
     """Check the text of a lab config, such as the one stored in a capture.
 
     Parameters
@@ -178,7 +188,7 @@ def parse_config(text: str, path: str | Path = "config") -> LoadedConfig:
 
     Returns
     -------
-    LoadedConfig
+    LabConfig
 
     Raises
     ------
@@ -201,7 +211,7 @@ def parse_config(text: str, path: str | Path = "config") -> LoadedConfig:
     found = bench_rules.check(file, config)
     if found:
         raise ConfigError(found)
-    return LoadedConfig(config, text, Path(path))
+    return config
 
 
 def _rules_on_the_rest(
