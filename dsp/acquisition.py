@@ -113,9 +113,14 @@ def acquire(
             f"pilots: only {steady.size} of {phase.size} hops carry the strong pilot; "
             "at least 1024 are needed to measure its phase noise"
         )
-    noise = estimate_phase_noise(steady)
+    seen = estimate_phase_noise(steady)
+    # The smoother works far inside the filter's pass band: what counts is the
+    # noise density there, not the variance that the filter lets through.
+    noise = PhaseNoise(
+        seen.step_rad2, seen.measurement_rad2 / strong.noise_bandwidth_ratio
+    )
     hops_per_symbol = rate_hz / (strong.hop * layout.symbol_rate_hz)
-    snr = strong.noise_bandwidth_ratio * hops_per_symbol / (2 * noise.measurement_rad2)
+    snr = hops_per_symbol / (2.0 * noise.measurement_rad2)
     snr_db = 10.0 * math.log10(snr)
     if snr_db < settings.min_pilot_snr_db:
         raise LockError(

@@ -125,7 +125,9 @@ def baseband(
     # Row i holds the pulse at delays i/sps, i/sps + 1, ...: newest symbol first.
     delay = np.arange(sps)[:, None] / sps + np.arange(span)[None, :] - span / 2
     pulse = finite_pulse(delay.ravel(), layout.roll_off, span).reshape(delay.shape)
-    table = np.ascontiguousarray(pulse / math.sqrt(sps), dtype=np.float32)
+    # The windowed pulse gets unit energy: a symbol's amplitude is that of its mode.
+    pulse /= math.sqrt(float(np.sum(pulse**2)))
+    table = np.ascontiguousarray(pulse, dtype=np.float32)
     known = (preamble.amplitude_sqrt_snu * preamble_symbols(preamble)).astype(
         np.complex64
     )

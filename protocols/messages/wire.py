@@ -103,7 +103,7 @@ class FailedFrames(Message, frozen=True):
 class ClassSums(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sums over one quadrature and bit class."""
 
-    name: Annotated[str, Meta(max_length=4)]
+    name: Annotated[str, Meta(max_length=8)]
     n: Count
     xx: Finite
     xy: Finite
@@ -111,9 +111,13 @@ class ClassSums(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EstimationReport(Message, frozen=True):
-    """Alice: the statistics of all frames, per quadrature and bit class."""
+    """Alice: the statistics of all frames, per quadrature and bit class.
+
+    `bursts` splits the same samples by time, for monitoring.
+    """
 
     sums: Annotated[list[ClassSums], Meta(max_length=8)]
+    bursts: Annotated[list[ClassSums], Meta(max_length=100_000)]
 
 
 class Amplification(Message, frozen=True):

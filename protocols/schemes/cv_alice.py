@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dsp.decision import bits_per_symbol
 from protocols.estimation.channel import Displacement
-from protocols.estimation.regression import regress_classes
+from protocols.estimation.regression import regress, regress_classes
 from protocols.messages import wire
 from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import multidimensional
@@ -44,11 +44,14 @@ class AliceRecord:
     coded : ndarray, shape (n_frames, n_bits), uint8 [bit]
         Coded bits of all frames; empty without displacement.
     payload_sha256 : bytes
+    n_bursts : int
+        Bursts of equal length that `symbols` came in [1].
     """
 
     symbols: NDArray[np.complex64]
     coded: NDArray[np.uint8]
     payload_sha256: bytes
+    n_bursts: int = 1
 
 
 class CvAlice:
@@ -161,6 +164,7 @@ class CvAlice:
         shuffled = self._record.symbols[order]
         self._values = shuffled[request.n_sample :].view(np.float32)
         self._bits = self._signs(order[request.n_sample :])
+        self._bursts = order[request.n_sample :] // (n // self._record.n_bursts)
         self._expected = (wire.ReconciliationOffer,)
         sample = shuffled[: request.n_sample]
         return [wire.SampleDisclosure(sample.tobytes(), self._security.v_a_snu)]
@@ -250,7 +254,15 @@ class CvAlice:
             wire.ClassSums(name, s.n, s.xx, s.xy, s.yy) for name, s in classes.items()
         ]
         self._expected = (wire.Amplification,)
-        return [wire.EstimationReport(self._sums)]
+        burst = np.repeat(self._bursts[: used // 2], 2)
+        by_time = []
+        for number in range(self._record.n_bursts):
+            part = burst == number
+            sums = regress(self._values[:used][part], bob[part])
+            by_time.append(
+                wire.ClassSums(str(number), sums.n, sums.xx, sums.xy, sums.yy)
+            )
+        return [wire.EstimationReport(self._sums, by_time)]
 
     def _amplify(self, message: wire.Amplification) -> list[wire.AnyMessage]:
         displacement: Displacement = (

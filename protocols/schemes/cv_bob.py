@@ -51,6 +51,7 @@ class ClassicalReport:
     frames: int = 0
     frames_lost: int = 0
     raw_errors: int = 0
+    fec_errors: int = 0
     raw_bits: int = 0
     iterations: list[int] = field(default_factory=list)
     payload: bytes | None = None
@@ -100,11 +101,27 @@ class CvBob:
         self.distillation: Distillation | None = None
         self.sample_sums: dict[str, Sums] = {}
         self.class_sums: list[wire.ClassSums] = []
+        self.burst_sums: list[wire.ClassSums] = []
         self.authenticated = False
         self.code: ReconciliationCode | None = None
         self.outcome: Outcome | None = None
         self._secret_bits = 0
         self._key = b""
+
+    @property
+    def n_symbols(self) -> int:
+        """Data symbols of the block [1]."""
+        return sum(burst.symbols.size for burst in self._bursts)
+
+    def quantum_sample(self, n: int) -> NDArray[np.complex64]:
+        """Return a few of the Gaussian variables, displacement removed.
+
+        Returns
+        -------
+        ndarray, shape (<= n,), complex64 [sqrt(SNU)]
+        """
+        step = max(1, self._symbols.size // n)
+        return self._symbols[::step][:n].copy()
 
     @property
     def finished(self) -> bool:
@@ -198,7 +215,9 @@ class CvBob:
             bits = wire.unpack_bits(
                 "frame disclosure", disclosure.coded, failed.size * n_bits
             )
-            coded[failed] = bits.reshape(failed.size, n_bits)
+            sent = bits.reshape(failed.size, n_bits)
+            self.report.fec_errors = int(np.count_nonzero(coded[failed] != sent))
+            coded[failed] = sent
             per_burst = coded.reshape(len(self._bursts), -1)
             with ThreadPoolExecutor(self._security.threads) as pool:
                 parts = list(pool.map(self._clean, self._bursts, per_burst))
@@ -367,7 +386,7 @@ class CvBob:
                     f"estimation: Alice's sum of our {name} data is {theirs:.6g}, ours "
                     f"{ours:.6g}; they must agree to 1e-4"
                 )
-        self.class_sums = report.sums
+        self.class_sums, self.burst_sums = report.sums, report.bursts
         secret, seed = 0, b""
         outcome, code = self.outcome, self.code
         if outcome is None or code is None:

@@ -1,0 +1,220 @@
+"""A live run: station, probe, bursts, capture; then the same processing as offline.
+
+The order is the one of a careful lab: everything that can be checked without
+light is checked first, the light is on only while a record is taken, and every
+acknowledged sample is on disk before the next burst is prepared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driver.bench import Bench
+from driver.capture import RecordKind, record
+from driver.hal import AwgConfig, DigitizerConfig
+from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
+from scqc.core.provenance import new_run_uuid
+from scqc.core.records import Trace, Waveform
+from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy, random_bits
+from scqc.runs.journal import Journal
+from scqc.runs.lab_config import LabConfig, LoadedConfig
+from scqc.runs.offline import process_capture
+from scqc.runs.progress import Progress
+from scqc.runs.result import Result
+from scqc.runs.station import station
+from scqc.runs.transmit import (
+    LinkBudget,
+    PreparedPayload,
+    Transmitter,
+    burst_symbols,
+    expected_budget,
+    frame_layout,
+    prepare_payload,
+)
+from scqc.store.alice_record import AliceBurst, write_alice_record
+from scqc.store.capture_format import CaptureHeader
+from scqc.store.capture_writer import CaptureWriter
+
+CAPTURE_NAME = "capture.h5"
+ALICE_NAME = "alice.scqc"
+KINDS: tuple[RecordKind, ...] = ("signal", "shot", "electronic")
+
+
+def entropy_sources(config: LabConfig) -> tuple[EntropySource, EntropySource]:
+    """Return Alice's and Bob's sources: repeatable only in simulation."""
+    if config.sim is not None:
+        seed = config.sim.seed
+        return ReplayEntropy(seed, "alice"), ReplayEntropy(seed, "bob")
+    return SystemEntropy(), SystemEntropy()
+
+
+def run_live(
+    loaded: LoadedConfig, payload: bytes, folder: Path, progress: Progress
+) -> Result:
+    """Capture and process a run.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    payload : bytes
+        May be empty.
+    folder : Path
+        Run folder, created.
+    progress : Progress
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ScqcError
+        Typed by cause; the bench is in its safe state in every case.
+    """
+    capture = capture_live(loaded, payload, folder, progress)
+    return process_capture(capture, folder, progress, alice=folder / ALICE_NAME)
+
+
+def capture_live(
+    loaded: LoadedConfig, payload: bytes, folder: Path, progress: Progress
+) -> Path:
+    """Take the capture of a run and stop there.
+
+    Returns
+    -------
+    Path
+        The finished capture.
+    """
+    config, run_uuid = loaded.config, new_run_uuid()
+    alice_entropy, _ = entropy_sources(config)
+    prepared = prepare_payload(config, payload, run_uuid, alice_entropy)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder, run_uuid) as journal:
+        journal.write("run", f"{loaded.path.name}, payload {len(payload)} bytes")
+        return _capture(
+            loaded, prepared, run_uuid, folder, alice_entropy, progress, journal
+        )
+
+
+def _capture(
+    loaded: LoadedConfig,
+    prepared: PreparedPayload,
+    run_uuid: str,
+    folder: Path,
+    entropy: EntropySource,
+    progress: Progress,
+    journal: Journal,
+) -> Path:
+    config = loaded.config
+    progress.stage("station")
+    with (
+        station(config.instruments, config.wiring, config.sim) as place,
+        Bench(place.instruments, place.wiring, config.safety) as bench,
+    ):
+        journal.write("bench", json.dumps(bench.snapshot(), default=str))
+        session = _Session(config, bench, Transmitter(config, entropy), entropy)
+        progress.stage("probe")
+        budget = session.probe()
+        journal.write("probe", json.dumps(asdict(budget)))
+        header = CaptureHeader(
+            config_toml=loaded.text,
+            run_uuid=run_uuid,
+            layout_json=frame_layout(config).model_dump_json(),
+            instruments_json=json.dumps(bench.snapshot(), default=str),
+        )
+        path = folder / CAPTURE_NAME
+        kept: list[AliceBurst] = []
+        progress.stage("capture", len(KINDS) * config.link.bursts)
+        with CaptureWriter(path, header, config.link.bursts) as writer:
+            for burst in range(config.link.bursts):
+                symbols = session.transmitter.gaussian(burst_symbols(config))
+                bits = prepared.coded[burst].ravel()
+                waveform = session.transmitter.waveform(
+                    symbols, bits, budget, bench.awg.granularity
+                )
+                kept.append(AliceBurst(symbols, bits))
+                for kind, trace in session.burst(waveform):
+                    writer.add_trace(burst, kind, trace)
+                    progress.advance()
+                journal.write("burst", f"{burst + 1} of {config.link.bursts} stored")
+        write_alice_record(folder / ALICE_NAME, run_uuid, kept)
+        (folder / "payload.json").write_text(
+            json.dumps({"sha256": prepared.sha256.hex(), "bytes": prepared.n_bytes})
+        )
+    journal.write("bench", "safe state")
+    return path
+
+
+@dataclass(slots=True)
+class _Session:
+    """An open bench with Alice's transmitter on it."""
+
+    config: LabConfig
+    bench: Bench
+    transmitter: Transmitter
+    entropy: EntropySource
+
+    def probe(self) -> LinkBudget:
+        """Measure the link with a short burst of its own, never used for a key."""
+        config = self.config
+        guess = expected_budget(config)
+        n = config.alice.transmitter.probe_symbols
+        symbols = self.transmitter.gaussian(n)
+        per_symbol = 0 if config.classical.psk == "none" else 2
+        if config.classical.psk == "bpsk":
+            per_symbol = 1
+        bits = random_bits(self.entropy, per_symbol * n)
+        waveform = self.transmitter.waveform(
+            symbols, bits, guess, self.bench.awg.granularity
+        )
+        traces = dict(self.burst(waveform))
+        layout = frame_layout(config, n)
+        received = receive_burst(_records(traces), layout, config.bob.receiver)
+        return _budget(received)
+
+    def burst(self, waveform: Waveform) -> list[tuple[RecordKind, Trace]]:
+        """Play one waveform; take signal, shot and electronic noise."""
+        use = self.config.bob.digitizer
+        peak_v = float(np.max(np.abs(waveform.samples)))
+        amplitude = max(2.02 * peak_v, 0.1)
+        _, i_port = self.bench.resolve("tx.i")
+        _, q_port = self.bench.resolve("tx.q")
+        awg = self.bench.awg
+        awg.configure(
+            AwgConfig(
+                waveform.rate_hz, {int(i_port): amplitude, int(q_port): amplitude}
+            )
+        )
+        awg.upload(waveform)
+        duration_s = waveform.samples.shape[1] / waveform.rate_hz
+        n_samples = math.ceil((duration_s + use.margin_s) * use.rate_hz)
+        _, rx_port = self.bench.resolve("rx.rf")
+        config = DigitizerConfig(use.rate_hz, n_samples, {int(rx_port): use.range_v})
+        return [
+            (kind, record(self.bench, kind, config, use.timeout_s)) for kind in KINDS
+        ]
+
+
+def _records(traces: dict[RecordKind, Trace]) -> BurstRecords:
+    def one(kind: RecordKind) -> list[NDArray[np.int16]]:
+        return [traces[kind].codes[0]]
+
+    return BurstRecords(
+        traces["signal"].rate_hz,
+        lambda: one("signal"),
+        lambda: one("shot"),
+        lambda: one("electronic"),
+        sum(sum(t.clipped) for t in traces.values()),
+    )
+
+
+def _budget(received: ReceivedBurst) -> LinkBudget:
+    """Return the live link budget: preamble for the gain, calibration for noise."""
+    gain = (received.preamble_gain / received.unit.scale) ** 2
+    return LinkBudget(gain, 1.0 + received.unit.electronic_snu)

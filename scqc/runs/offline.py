@@ -1,0 +1,350 @@
+"""Processing of a capture: receiver, parties, key, result.
+
+A live run ends here too, so live and offline give the same numbers for the same
+samples.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
+from dsp.settings import FrameLayout
+from protocols.authentication.wegman_carter import PAD_BYTES
+from protocols.key_sink.provision import HASH_PURPOSE, provision
+from protocols.key_sink.sink import KeySink
+from protocols.schemes.cv_alice import AliceRecord, CvAlice
+from protocols.schemes.cv_bob import CvBob
+from protocols.schemes.cv_common import frame_codec
+from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from scqc.core.errors import CaptureError, PeerError
+from scqc.core.records import KeyBlock
+from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
+from scqc.runs.journal import Journal
+from scqc.runs.lab_config import LabConfig, parse_config
+from scqc.runs.progress import Progress
+from scqc.runs.result import Result
+from scqc.runs.summary import summarise
+from scqc.runs.transmit import run_id
+from scqc.store.alice_record import read_alice_record
+from scqc.store.results import SentMessage, write_result, write_transcript
+from scqc.store.sealed_reader import Capture, open_capture
+
+CHUNK_SAMPLES = 1 << 20
+RESULT_NAME = "result.json"
+TRANSCRIPT_NAME = "transcript.scqc"
+ALICE_NAME = "alice.scqc"
+# Authentication key of a simulated bench: enough for a thousand blocks.
+SIMULATED_START_BITS = 128 * 1024
+# Where a bench with real instruments keeps its sinks (`scqc keys provision`).
+KEYS_DIRECTORY = Path("keys")
+
+
+@dataclass(slots=True)
+class Timing:
+    """Wall-clock seconds per stage, and the receiver's CPU time."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    dsp_samples: int = 0
+    dsp_cpu_s: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.stages[name] = self.stages.get(name, 0.0) + spent
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Both parties after their conversation.
+
+    Only this program, which plays both, ever holds the two together.
+    """
+
+    alice: CvAlice
+    bob: CvBob
+    messages: list[SentMessage]
+
+
+def process_capture(
+    capture: Path,
+    folder: Path,
+    progress: Progress,
+    alice: Path | None = None,
+    symbols: Path | None = None,
+) -> Result:
+    """Process a capture: steps five to nine of a run.
+
+    Parameters
+    ----------
+    capture : Path
+    folder : Path
+        Run folder for the results; created.
+    progress : Progress
+    alice : Path, optional
+        Alice's record; by default beside the capture.
+    symbols : Path, optional
+        Alice's symbols as ``.npy``: only estimate the channel from them.
+
+    Raises
+    ------
+    ScqcError
+        Typed by cause; no key is stored then.
+    """
+    from scqc.runs.foreign import estimate_foreign
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_capture(capture) as opened:
+        if symbols is not None:
+            return estimate_foreign(opened, symbols, folder, progress)
+        record = alice if alice is not None else capture.parent / ALICE_NAME
+        if not record.exists():
+            raise CaptureError(
+                f"{record}: Alice's record is missing; without it Bob has nobody to "
+                "talk to. Give it, or --symbols for a capture of known symbols"
+            )
+        with Journal(folder, opened.header.run_uuid) as journal:
+            return _process(opened, record, folder, progress, journal)
+
+
+def _process(
+    opened: Capture, record: Path, folder: Path, progress: Progress, journal: Journal
+) -> Result:
+    timing, header = Timing(), opened.header
+    config = parse_config(header.config_toml, opened.path)
+    layout = FrameLayout.model_validate_json(header.layout_json)
+    with timing.stage("receiver"):
+        bursts = receive_all(opened, config, layout, progress, timing)
+    with timing.stage("read alice"):
+        alice_record = _alice_record(record, header.run_uuid, config)
+    with _sinks(config, folder) as sinks:
+        keys = _link_keys(sinks, config)
+        with timing.stage("key distillation"):
+            exchange = converse(
+                bursts, layout, alice_record, config, header.run_uuid, keys, progress
+            )
+        _store_key(exchange, sinks, config, header.run_uuid, journal)
+    result = summarise(exchange.alice, exchange.bob, bursts, config, timing)
+    write_transcript(folder / TRANSCRIPT_NAME, header.run_uuid, exchange.messages)
+    _deliver(exchange.bob, folder, journal)
+    write_result(folder / RESULT_NAME, result.as_json())
+    progress.stage("report")
+    with timing.stage("report"):
+        from scqc.runs.report import write_report
+
+        write_report(folder / "report.html", result)
+    journal.write("result", result.verdict)
+    return result
+
+
+def burst_records(opened: Capture, number: int) -> BurstRecords:
+    """Return the re-readable records of one burst of a capture."""
+    stored = opened.burst(number)
+    records = (stored.signal, stored.shot, stored.electronic)
+    scales = [r.scale for r in records]
+    if scales[0] is None or any(s is None for s in scales):
+        raise CaptureError(
+            f"{opened.path}: burst {number} has a record without samples"
+        )
+    return BurstRecords(
+        scales[0].rate_hz,
+        lambda: stored.signal.chunks(CHUNK_SAMPLES),
+        lambda: stored.shot.chunks(CHUNK_SAMPLES),
+        lambda: stored.electronic.chunks(CHUNK_SAMPLES),
+        sum(r.clipped for r in records),
+    )
+
+
+def receive_all(
+    opened: Capture,
+    config: LabConfig,
+    layout: FrameLayout,
+    progress: Progress,
+    timing: Timing,
+) -> list[ReceivedBurst]:
+    """Run the receiver over all bursts, a few at a time."""
+    progress.stage("receiver", opened.n_bursts)
+
+    def one(number: int) -> tuple[ReceivedBurst, int, float]:
+        stored = opened.burst(number)
+        samples = sum(
+            r.n_samples for r in (stored.signal, stored.shot, stored.electronic)
+        )
+        start = time.thread_time()
+        received = receive_burst(
+            burst_records(opened, number), layout, config.bob.receiver
+        )
+        return received, samples, time.thread_time() - start
+
+    bursts = []
+    with ThreadPoolExecutor(config.security.threads) as pool:
+        for received, samples, cpu_s in pool.map(one, range(opened.n_bursts)):
+            timing.dsp_samples += samples
+            timing.dsp_cpu_s += cpu_s
+            bursts.append(received)
+            progress.advance()
+    return bursts
+
+
+def converse(
+    bursts: list[ReceivedBurst],
+    layout: FrameLayout,
+    record: AliceRecord,
+    config: LabConfig,
+    run_uuid: str,
+    keys: tuple[dict[str, LinkKeys], dict[str, LinkKeys]],
+    progress: Progress,
+) -> Exchange:
+    """Let the parties talk over an in-process link until both are done.
+
+    Raises
+    ------
+    PeerError, ProtocolAbort
+        If either party stops the exchange.
+    """
+    entropy = bob_entropy(config)
+    codec = None
+    if config.classical.psk != "none":
+        codec = frame_codec(config.classical, run_id(run_uuid))
+    link = f"{run_uuid}/0"
+    alice = CvAlice(record, config.classical, config.security, link, keys[0])
+    bob = CvBob(
+        bursts,
+        layout,
+        config.classical,
+        config.security,
+        config.bob.receiver.cancellation_taps,
+        codec,
+        entropy,
+        link,
+        keys[1],
+    )
+    progress.stage("key distillation")
+    messages: list[SentMessage] = []
+    outbox: list[tuple[str, bytes]] = [("bob", m) for m in bob.start()]
+    while outbox:
+        sender, data = outbox.pop(0)
+        messages.append(SentMessage("bob" if sender == "bob" else "alice", data))
+        if sender == "bob":
+            outbox += [("alice", m) for m in alice.receive(data)]
+        else:
+            outbox += [("bob", m) for m in bob.receive(data)]
+        progress.note(f"{sender}: {len(data)} bytes")
+    if not (alice.finished and bob.finished):
+        raise PeerError("the exchange ended before both transcripts were authenticated")
+    return Exchange(alice, bob, messages)
+
+
+def bob_entropy(config: LabConfig) -> EntropySource:
+    """Return Bob's source of randomness: repeatable only in simulation."""
+    if config.sim is not None:
+        return ReplayEntropy(config.sim.seed, "bob")
+    return SystemEntropy()
+
+
+def _alice_record(path: Path, run_uuid: str, config: LabConfig) -> AliceRecord:
+    owner, bursts = read_alice_record(path)
+    if owner != run_uuid:
+        raise CaptureError(f"{path}: of run {owner}, the capture is of run {run_uuid}")
+    symbols = np.concatenate([b.symbols for b in bursts])
+    frames = len(bursts) * config.classical.frames_per_burst
+    bits = np.concatenate([b.bits for b in bursts])
+    coded = (
+        bits.reshape(frames if bits.size else 0, -1)
+        if bits.size
+        else np.zeros((0, 0), dtype=np.uint8)
+    )
+    side = path.parent / "payload.json"
+    digest = bytes(32)
+    if side.exists():
+        digest = bytes.fromhex(json.loads(side.read_text())["sha256"])
+    return AliceRecord(symbols, coded, digest, len(bursts))
+
+
+@contextmanager
+def _sinks(config: LabConfig, folder: Path) -> Iterator[tuple[KeySink, KeySink]]:
+    """Open both key sinks; a simulated bench provisions its own start key."""
+    simulated = config.sim is not None
+    directory = folder / "keys" if simulated else KEYS_DIRECTORY
+    if simulated:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        KeySink(directory / "alice.sqlite", create=simulated) as alice,
+        KeySink(directory / "bob.sqlite", create=simulated) as bob,
+    ):
+        if config.sim is not None and not alice.list():
+            start = ReplayEntropy(config.sim.seed, "start key")
+            provision([alice, bob], SIMULATED_START_BITS, start)
+        yield alice, bob
+
+
+def _link_keys(
+    sinks: tuple[KeySink, KeySink], config: LabConfig
+) -> tuple[dict[str, LinkKeys], dict[str, LinkKeys]]:
+    """Draw each party's authentication keys from its own sink."""
+    simulated = config.sim is not None
+
+    def draw(sink: KeySink) -> dict[str, LinkKeys]:
+        return {
+            direction: LinkKeys(
+                sink.read_kept(HASH_PURPOSE, direction, allow_simulated=simulated),
+                sink.draw_authentication(
+                    PAD_BYTES, direction, allow_simulated=simulated
+                ),
+            )
+            for direction in (ALICE_TO_BOB, BOB_TO_ALICE)
+        }
+
+    return draw(sinks[0]), draw(sinks[1])
+
+
+def _store_key(
+    exchange: Exchange,
+    sinks: tuple[KeySink, KeySink],
+    config: LabConfig,
+    run_uuid: str,
+    journal: Journal,
+) -> None:
+    """Put each party's key into its own sink, once per run and block."""
+    for name, party, sink in (
+        ("alice", exchange.alice, sinks[0]),
+        ("bob", exchange.bob, sinks[1]),
+    ):
+        bits, n_bits = party.key()
+        if not n_bits or party.distillation is None:
+            continue
+        block = KeyBlock(
+            identifier=f"{run_uuid}/0",
+            bits=bits,
+            n_bits=n_bits,
+            epsilon=party.distillation.epsilon,
+            simulated=config.sim is not None,
+            provenance={"run_uuid": run_uuid, "block": "0"},
+        )
+        if any(entry.identifier == block.identifier for entry in sink.list()):
+            journal.write("key", f"{name}: block {block.identifier} was stored before")
+            continue
+        sink.put(block)
+        journal.write("key", f"{name}: {n_bits} bits stored as {block.identifier}")
+
+
+def _deliver(bob: CvBob, folder: Path, journal: Journal) -> None:
+    """Write the received payload."""
+    if bob.report.payload is not None:
+        (folder / "payload.received").write_bytes(bob.report.payload)
+        journal.write("payload", f"{len(bob.report.payload)} bytes delivered")
+    elif bob.report.payload_problem:
+        journal.write("payload", bob.report.payload_problem)

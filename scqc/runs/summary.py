@@ -1,0 +1,208 @@
+"""From the parties' final state to the numbers of a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsp.pipeline import ReceivedBurst
+from protocols.estimation.channel import ChannelEstimate, estimate_channel
+from protocols.estimation.regression import Sums
+from protocols.schemes.cv_alice import CvAlice
+from protocols.schemes.cv_bob import CvBob
+from protocols.schemes.cv_common import Distillation, symbols_for_a_key
+from protocols.security.holevo import mutual_information
+from scqc.runs.expected import expected
+from scqc.runs.lab_config import LabConfig
+from scqc.runs.result import Result
+
+if TYPE_CHECKING:
+    from scqc.runs.offline import Timing
+
+# Two-sided 99.9 % of a Gaussian.
+SIGMAS_999 = 3.2905
+
+
+def summarise(
+    alice: CvAlice,
+    bob: CvBob,
+    bursts: list[ReceivedBurst],
+    config: LabConfig,
+    timing: Timing,
+) -> Result:
+    """Collect everything a run reports; from Bob's view, and whether keys agree."""
+    data: dict[str, Any] = {
+        "payload": _payload(bob),
+        "classical": _classical(bob),
+        "quantum": _quantum(bob, config),
+        "receiver": _receiver(bursts),
+        "reconciliation": _reconciliation(alice, bob),
+        "key": _key(alice, bob),
+        "timing": {name: round(s, 3) for name, s in timing.stages.items()},
+        "throughput": {
+            "dsp_msa_per_s": 1e-6 * timing.dsp_samples / max(timing.dsp_cpu_s, 1e-9)
+        },
+    }
+    return Result(data, _verdict(bob), _plots(alice, bob, bursts))
+
+
+def _payload(bob: CvBob) -> dict[str, Any]:
+    payload = bob.report.payload
+    return {
+        "delivered": payload is not None,
+        "bytes": len(payload) if payload is not None else 0,
+        "problem": bob.report.payload_problem,
+    }
+
+
+def _classical(bob: CvBob) -> dict[str, Any]:
+    report = bob.report
+    return {
+        "ber_raw": report.raw_errors / max(report.raw_bits, 1),
+        "ber_fec": report.fec_errors / max(report.raw_bits, 1),
+        "frames": report.frames,
+        "frames_lost": report.frames_lost,
+    }
+
+
+def interval_entries(estimate: ChannelEstimate) -> dict[str, Any]:
+    """Return T and xi with their 99.9 % intervals."""
+    return {
+        "transmittance": estimate.transmittance_interval(SIGMAS_999).as_dict(),
+        "xi_snu": estimate.xi_interval(SIGMAS_999).as_dict(),
+        "noise_bob_snu": estimate.noise_bob_snu,
+    }
+
+
+def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
+    classes = {s.name: Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums}
+    whole = Sums(0, 0.0, 0.0, 0.0)
+    for part in classes.values():
+        whole = whole + part
+    entry: dict[str, Any] = {
+        "snr": {name: sums.snr for name, sums in bob.sample_sums.items()},
+        "disclosed_symbols": bob.sample_sums["x"].n,
+        "displacement": bob.displacement,
+        "electronic_snu": bob.detector().electronic_snu,
+    }
+    detector = bob.detector()
+    entry |= interval_entries(estimate_channel(whole, detector, bob.displacement))
+    entry["classes"] = {
+        name: interval_entries(estimate_channel(sums, detector, bob.displacement))
+        for name, sums in classes.items()
+    }
+    if config.sim is not None:
+        entry["truth"] = expected(config, config.sim).as_dict()
+    return entry
+
+
+def _receiver(bursts: list[ReceivedBurst]) -> dict[str, Any]:
+    reports = [b.report for b in bursts]
+    return {
+        "lock": all(r.lock.sync_ratio > 0 for r in reports),
+        "pilot_snr_db": float(np.mean([r.lock.pilot_snr_db for r in reports])),
+        "clock_ppm": float(np.mean([r.clock_ppm for r in reports])),
+        "beat_hz": reports[0].lock.pilots_hz[0],
+        "phase_residual_rad2": float(
+            np.mean([r.lock.phase_noise.smoothed_rad2 for r in reports])
+        ),
+        "cycle_slips": sum(r.cycle_slips for r in reports),
+        "sync_ratio": float(min(r.lock.sync_ratio for r in reports)),
+    }
+
+
+def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
+    if bob.code is None or bob.outcome is None or not bob.sample_sums:
+        return {"beta": 0.0, "fer": 1.0, "code_rate": 0.0, "frames": 0}
+    outcome = bob.outcome
+    kept = outcome.accepted
+    whole = Sums(0, 0.0, 0.0, 0.0)
+    for s in bob.class_sums:
+        whole = whole + Sums(s.n, s.xx, s.xy, s.yy)
+    capacity = 0.5 * np.log2(1.0 + whole.snr)
+    retried = float(np.mean(outcome.retried[kept])) if kept.any() else 0.0
+    leak = bob.code.leak_bits + retried * bob.code.retry_leak_bits
+    return {
+        # Measured: what the disclosed bits left, against the Gaussian capacity.
+        "beta": float((1.0 - leak / bob.code.n) / capacity),
+        "fer": float(1.0 - np.mean(kept)),
+        "retried": float(np.mean(outcome.retried)),
+        "code_rate": bob.code.rate,
+        "frames": int(kept.size),
+        "frame_bits": bob.code.n,
+        "iterations_mean": float(np.mean(alice.iterations)),
+    }
+
+
+def _key(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
+    bits, n_bits = bob.key()
+    theirs, n_theirs = alice.key()
+    distillation = bob.distillation
+    entry: dict[str, Any] = {
+        "secret_bits": n_bits,
+        "secret_bits_per_symbol": n_bits / max(bob.n_symbols, 1),
+        "agree": n_bits == n_theirs and bits == theirs,
+        "epsilon": distillation.epsilon if distillation is not None else 0.0,
+        "symbols": bob.n_symbols,
+        "simulated": True,
+    }
+    if distillation is not None:
+        worst = distillation.worst
+        entry["ledger"] = distillation.ledger.as_dict()
+        entry["holevo_bits"] = worst.holevo_bits
+        entry["mutual_information_bits"] = mutual_information(
+            distillation.estimate.channel()
+        )
+        entry["worst_case"] = {
+            "transmittance": worst.channel.transmittance,
+            "xi_snu": worst.channel.xi_snu,
+            "electronic_snu": worst.channel.electronic_snu,
+        }
+    return entry
+
+
+def _verdict(bob: CvBob) -> str:
+    _, n_bits = bob.key()
+    if n_bits:
+        return f"{n_bits} secret bits, equal on both sides by verification."
+    distillation: Distillation | None = bob.distillation
+    if distillation is None:
+        return "No key: no frame was reconciled; the signal-to-noise ratio is too low."
+    needed = symbols_for_a_key(distillation)
+    have = bob.n_symbols
+    if needed is None:
+        return (
+            f"No key: at excess noise {distillation.estimate.xi_snu:.4f} SNU and "
+            f"transmittance {distillation.estimate.transmittance:.3f} no block is "
+            "large enough."
+        )
+    return (
+        f"No key: the block of {have} symbols is too small; about {needed} symbols "
+        "at the same estimates would give one."
+    )
+
+
+def _plots(alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst]) -> dict[str, Any]:
+    """Return small arrays for the report's figures."""
+    step = max(1, bursts[0].symbols.size // 4000)
+    return {
+        "constellation": bursts[0].symbols[::step] / bursts[0].unit.scale,
+        "quantum": bob.quantum_sample(4000),
+        "pilot_phase_rad": np.concatenate([b.report.pilot_phase_rad for b in bursts]),
+        "pilot_residual_rad": np.concatenate(
+            [b.report.pilot_residual_rad for b in bursts]
+        ),
+        "fec_iterations": np.asarray(bob.report.iterations),
+        "decoder_iterations": np.asarray(alice.iterations),
+        "bursts": [
+            interval_entries(
+                estimate_channel(
+                    Sums(s.n, s.xx, s.xy, s.yy), bob.detector(), bob.displacement
+                )
+            )
+            for s in bob.burst_sums
+            if s.n >= 1000
+        ],
+        "ledger": bob.distillation.ledger.as_dict() if bob.distillation else {},
+    }
