@@ -1,0 +1,45 @@
+"""A lab config with all its defaults, as TOML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scqc.runs.lab_config import LabConfig
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def as_toml(config: LabConfig) -> str:
+    """Return the config as text that reads back as the same config."""
+    values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return "\n".join(_table(values, ())).strip() + "\n"
+
+
+def _table(values: Mapping[str, Any], name: tuple[str, ...]) -> Iterator[str]:
+    plain = {k: v for k, v in values.items() if not isinstance(v, Mapping)}
+    if name and (plain or not values):
+        yield f"\n[{'.'.join(map(_key, name))}]"
+    for key, value in plain.items():
+        yield f"{_key(key)} = {_value(value)}"
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _table(value, (*name, key))
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return (
+            "{ "
+            + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items())
+            + " }"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)

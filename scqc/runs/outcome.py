@@ -1,0 +1,60 @@
+"""How a run ends: exit code and next step, by class of error."""
+
+from __future__ import annotations
+
+from scqc.core.errors import (
+    CalibrationError,
+    CaptureError,
+    ClippedError,
+    ConfigError,
+    ConnectError,
+    InstrumentError,
+    InstrumentTimeout,
+    KeySinkError,
+    LockError,
+    PayloadError,
+    PeerError,
+    ProtocolAbort,
+    ScqcError,
+    SignalError,
+    SyncError,
+)
+
+INTERRUPTED = 130
+_EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
+    (ConfigError, 2),
+    (PayloadError, 2),
+    (InstrumentError, 4),
+    (SignalError, 5),
+    (ProtocolAbort, 6),
+    (PeerError, 7),
+    (KeySinkError, 8),
+    (CaptureError, 9),
+)
+# The first class that fits speaks, so the special ones stand first.
+_HINTS: tuple[tuple[type[ScqcError], str], ...] = (
+    (ConfigError, "correct the file, then try `scqc config check FILE`"),
+    (PayloadError, "give a smaller file, or raise link.bursts or frames_per_burst"),
+    (ConnectError, "check power, cable and resource; `scqc devices CONFIG` asks each"),
+    (InstrumentTimeout, "raise io_timeout_s, or look whether the instrument is busy"),
+    (InstrumentError, "see the journal for the last commands; `scqc devices CONFIG`"),
+    (ClippedError, "raise bob.digitizer.range_v or lower the pilots"),
+    (CalibrationError, "check that the shutters block what [wiring] says they block"),
+    (SyncError, "check the light path and bob.receiver.beat_hz"),
+    (LockError, "check the pilots: link.pilots_hz, beat_hz and beat_search_hz"),
+    (SignalError, "look at the spectrum in the report of a run that worked"),
+    (ProtocolAbort, "no key was stored; process the capture again or repeat the run"),
+    (PeerError, "both parties must run the same version and the same config"),
+    (KeySinkError, "`scqc keys list SINK` shows what is there"),
+    (CaptureError, "`scqc inspect FILE` says what is left; --salvage rescues it"),
+)
+
+
+def exit_code(error: ScqcError) -> int:
+    """Return the exit code of an error's class."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def hint(error: ScqcError) -> str:
+    """Return what to do next about an error."""
+    return next((text for kind, text in _HINTS if isinstance(error, kind)), "")
