@@ -30,6 +30,7 @@ _CODES = (
     "Exit codes: 0 done with key, 3 done but no key, 2 configuration, 4 instrument, "
     "5 signal, 6 protocol abort, 7 peer, 8 key sink, 9 capture, 130 interrupted."
 )
+_KEY_COLUMNS = ("identifier", "purpose", "n_bits", "available_bits", "simulated")
 # BadParameter's parent is the error of wrong usage, in every version of typer.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
@@ -194,6 +195,8 @@ def keys_list(sink: Sink, as_json: Json = False, debug: Debug = False) -> None:
         from scqc.runs.keys import list_keys
 
         entries = list_keys(sink)
+    if not as_json:
+        entries = [{key: entry[key] for key in _KEY_COLUMNS} for entry in entries]
     _print({"blocks": entries}, as_json)
 
 

@@ -35,11 +35,8 @@ def _key(key: str) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
-        return (
-            "{ "
-            + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items())
-            + " }"
-        )
+        pairs = (f"{_key(k)} = {_value(v)}" for k, v in value.items())
+        return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value)
