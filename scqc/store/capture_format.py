@@ -36,7 +36,7 @@ KIND_PATHS: dict[Kind, tuple[str, ...]] = {
     "electronic": ("calibration", "electronic"),
 }
 CRC_GROUP = "crc32"
-CRC_CHUNK = 256
+CRC_CHUNK = 1
 TEXTS = ("config", "layout", "instruments")
 
 MAX_BURSTS = 4096

@@ -36,6 +36,8 @@ from scqc.store.capture_format import (
 )
 from scqc.store.files import capture_errors, fsync_path, part_path, publish
 
+_PAGE_BYTES = 4096
+
 
 class CaptureWriter:
     """A capture in the making; use it as a context manager.
@@ -73,7 +75,16 @@ class CaptureWriter:
         with capture_errors(path, "create"):
             if path.exists():
                 raise CaptureError(f"{path}: exists already; captures are never redone")
-            self._file = h5py.File(self.part, "x", libver="latest", locking=False)
+            # Metadata is rewritten in place; a kill can tear a write between two
+            # pages of the system's cache, so no piece of it may straddle them.
+            self._file = h5py.File(
+                self.part,
+                "x",
+                libver="latest",
+                locking=False,
+                fs_strategy="page",
+                fs_page_size=_PAGE_BYTES,
+            )
             self._lay_out(header, n_bursts)
             self._file.swmr_mode = True
             self._file.flush()

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scqc.core.errors import CaptureError
-from scqc.store import sealed_hdf5 as sealed
 from scqc.store.capture_format import CHUNK_SAMPLES, KIND_PATHS, CaptureHeader, Kind
 from scqc.store.capture_writer import CaptureWriter
-from scqc.store.files import capture_errors
 from scqc.store.sealed_reader import Capture, open_capture
-
-_MAX_PADDING_BYTES = 1 << 38
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -42,7 +33,7 @@ def describe(path: Path) -> dict[str, Any]:
         "problem": None,
     }
     try:
-        with _open_any(path) as capture:
+        with open_capture(path, salvage=True) as capture:
             found |= _contents(capture)
             found["readable"], found["finished"] = True, capture.complete
         records = [record for burst in found["bursts"] for record in burst.values()]
@@ -115,7 +106,7 @@ def salvage(path: Path, out: Path) -> dict[str, Any]:
     CaptureError
         If nothing can be read from `path`, or `out` cannot be written.
     """
-    with _open_any(path) as capture:
+    with open_capture(path, salvage=True) as capture:
         header = capture.header
         marked = CaptureHeader(
             header.config_toml,
@@ -148,25 +139,3 @@ def _copy_record(
         for codes in record.chunks(CHUNK_SAMPLES):
             copy.append(codes, clipped)
             clipped = 0
-
-
-@contextmanager
-def _open_any(path: Path) -> Iterator[Capture]:
-    """Open for salvage; a cut-off file is read through a padded copy."""
-    _, end = sealed.superblock(path)
-    size = path.stat().st_size
-    if size >= end:
-        with open_capture(path, salvage=True) as capture:
-            yield capture
-        return
-    if end > size + _MAX_PADDING_BYTES:
-        raise CaptureError(f"{path}: truncated, {size} of {end} bytes")
-    # HDF5 refuses a short file outright. With the missing end as a hole, what
-    # lies before it can be read, and the CRCs refuse what lies in it.
-    with tempfile.TemporaryDirectory(prefix="scqc-salvage-") as folder:
-        padded = Path(folder) / path.name
-        with capture_errors(path, "copy"):
-            shutil.copyfile(path, padded)
-            os.truncate(padded, end)
-        with open_capture(padded, salvage=True) as capture:
-            yield capture

@@ -25,6 +25,7 @@ from scqc.store.capture_format import (
     MAX_LINKS,
 )
 from scqc.store.files import capture_errors
+from scqc.store.mended_file import MendedFile
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK = 3
@@ -63,10 +64,16 @@ def superblock(path: Path) -> tuple[bool, int]:
     return bool(head[11]), int.from_bytes(head[28:36], "little")
 
 
-def open_file(path: Path, in_use: bool) -> h5py.File:
-    """Open for reading; a file left open by its writer needs the reader mode."""
+def open_file(path: Path) -> h5py.File:
+    """Open a finished file for reading."""
     with capture_errors(path, "open"):
-        return h5py.File(path, "r", swmr=in_use, locking=False)
+        return h5py.File(path, "r", locking=False)
+
+
+def open_mended(path: Path, stream: MendedFile) -> h5py.File:
+    """Open an unfinished or cut-off file through `stream`."""
+    with capture_errors(path, "open"):
+        return h5py.File(stream, "r")
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,9 @@ from scqc.store.capture_format import (
     burst_name,
 )
 from scqc.store.files import capture_errors
+from scqc.store.mended_file import MendedFile
+
+_MAX_PADDING_BYTES = 1 << 38
 
 
 class StoredRecord:
@@ -168,7 +172,7 @@ class Capture:
     """An open capture; use it as a context manager. Made by `open_capture`."""
 
     def __init__(self, path: Path, file: h5py.File, salvage: bool) -> None:
-        self.path, self._file, self._salvage = path, file, salvage
+        self.path, self._salvage, self._opened = path, salvage, ExitStack()
         root = sealed.check_links(file["/"])
         kind = sealed.text_attribute(root, "format")
         version = sealed.text_attribute(root, "format_version")
@@ -243,7 +247,7 @@ class Capture:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._opened.close()
 
     def __enter__(self) -> Capture:
         return self
@@ -264,8 +268,8 @@ def open_capture(path: Path, salvage: bool = False) -> Capture:
     ----------
     path : Path
     salvage : bool
-        Accept an unfinished file; its records then end before the first sample
-        that was not acknowledged or whose checksum is wrong.
+        Accept an unfinished or cut-off file; its records then end before the
+        first sample that was not acknowledged or whose checksum is wrong.
 
     Raises
     ------
@@ -276,12 +280,15 @@ def open_capture(path: Path, salvage: bool = False) -> Capture:
     if in_use and not salvage:
         raise CaptureError(f"{path}: unfinished; salvage it first (scqc inspect)")
     size = path.stat().st_size
-    if size < end:
+    if size < end and not (salvage and end <= size + _MAX_PADDING_BYTES):
         raise CaptureError(f"{path}: truncated, {size} of {end} bytes")
-    file = sealed.open_file(path, in_use)
-    try:
+    with ExitStack() as opened:
+        if in_use or size < end:
+            stream = opened.enter_context(MendedFile(path, max(size, end)))
+            file = opened.enter_context(sealed.open_mended(path, stream))
+        else:
+            file = opened.enter_context(sealed.open_file(path))
         with capture_errors(path, "read"):
-            return Capture(path, file, salvage)
-    except CaptureError:
-        file.close()
-        raise
+            capture = Capture(path, file, salvage)
+        capture._opened = opened.pop_all()
+    return capture
