@@ -1,0 +1,48 @@
+# Set-up, run, test. Needs Python 3.11 or newer and make; the rest is fetched.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+BENCHMARKS := $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/[!_]*.py))))
+
+.PHONY: run test check bench soak venv warm clean
+
+# The default bench: a file and a secret key over a simulated 10 km.
+run: $(READY)
+	$(BIN)/scqc run lab_configs/cv_fiber_10km.toml --payload lab_configs/payload.txt
+
+test: $(READY)
+	$(BIN)/pytest -q
+
+# What must be green besides the tests, a line each.
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+# Speed and quality figures, for example: make bench BENCHMARKS=receiver
+bench: $(READY)
+	set -e; for area in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$area; done
+
+# Long statistical runs, for example: make soak AREA=cv
+soak: $(READY)
+	$(BIN)/pytest -m soak --timeout=3600 $(if $(AREA),-k $(AREA))
+
+venv: $(READY)
+
+# Compile the kernels, so that the first run does not have to.
+warm:
+	$(BIN)/python -m scqc.runs.warm lab_configs/cv_quick.toml
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	$(MAKE) warm
+	touch $(READY)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
