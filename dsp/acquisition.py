@@ -283,17 +283,15 @@ def _frame_start(
             "were recorded for acquisition"
         )
 
-    def replica(shift: float) -> NDArray[np.complex128]:
-        sample = np.arange(n_replica, dtype=np.float64) - shift
-        return preamble_replica(layout, start_s + sample * scale)
-
+    time_s = start_s + scale * np.arange(n_replica, dtype=np.float64)
+    replica = preamble_replica(layout, time_s)
     size = scipy.fft.next_fast_len(carrier.size + n_replica)
     spectrum = scipy.fft.fft(carrier, size)
-    template = scipy.fft.fft(replica(0.0), size)
-    correlation = np.abs(scipy.fft.ifft(spectrum * np.conj(template)))
-    correlation = correlation[: carrier.size - n_replica + 1]
+    template = scipy.fft.fft(replica, size)
+    full = scipy.fft.ifft(spectrum * np.conj(template))[: carrier.size - n_replica + 1]
+    correlation = np.abs(full)
     at = int(np.argmax(correlation))
-    # The peak itself must not raise its own threshold.
+    # The median is blind to the peak, which must not raise its own threshold.
     rms = math.sqrt(float(np.median(correlation**2)) / math.log(2.0))
     ratio = float(correlation[at]) / rms if rms > 0.0 else math.inf
     if ratio < settings.sync_threshold:
@@ -301,17 +299,36 @@ def _frame_start(
             f"preamble: correlation peak {ratio:.1f} x the noise, limit "
             f"{settings.sync_threshold:g} x: no frame in the record"
         )
-    part = carrier[at : at + n_replica]
-    fraction = 0.0
-    step = 0.5
-    for _ in range(3):
-        left, centre, right = (
-            abs(np.vdot(replica(fraction + d), part)) for d in (-step, 0.0, step)
+    return at + _peak_fraction(full, at) - start_s / scale, ratio
+
+
+def _peak_fraction(correlation: NDArray[np.complex128], at: int) -> float:
+    """Return where between the samples the correlation peaks [sample].
+
+    The correlation is band-limited like the record, so its complex samples are
+    interpolated by a windowed sine cardinal; three ever smaller parabolas find
+    the maximum of its magnitude.
+    """
+    reach = 32
+    if not reach <= at < correlation.size - reach:
+        raise SyncError(
+            f"preamble: found at sample {at}, too close to the edge of the record "
+            f"(limit {reach} samples)"
         )
-        curvature = left - 2 * centre + right
+    near = correlation[at - reach : at + reach + 1]
+    offset = np.arange(-reach, reach + 1)
+
+    def magnitude(fraction: float) -> float:
+        distance = fraction - offset
+        window = np.cos(0.5 * np.pi * distance / (reach + 2.0)) ** 2
+        return float(abs(np.sum(near * np.sinc(distance) * window)))
+
+    fraction, step = 0.0, 0.5
+    for _ in range(4):
+        left, centre, right = (magnitude(fraction + d) for d in (-step, 0.0, step))
+        curvature = left - 2.0 * centre + right
         if curvature >= 0.0:
             raise SyncError("preamble: the correlation has no clean peak")
-        move = 0.5 * step * (left - right) / curvature
-        fraction += float(np.clip(move, -1.0, 1.0))
+        fraction += min(1.0, max(-1.0, 0.5 * step * (left - right) / curvature))
         step *= 0.5
-    return float(at + fraction - start_s / scale), ratio
+    return fraction
