@@ -40,7 +40,7 @@ from protocols.schemes.transcript import (
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
 from protocols.verification.tags import tags
-from scqc.core.errors import PayloadError, PeerError, ProtocolAbort
+from scqc.core.errors import PayloadError, PeerError, ProtocolAbort, SignalError
 from scqc.core.rng import EntropySource, permutation, random_bits
 
 
@@ -147,6 +147,11 @@ class CvBob:
                 self._opened = list(pool.map(self._open, range(len(self._bursts))))
         ok = [o.crc_ok for o in self._opened]
         flags = np.concatenate(ok) if ok else np.zeros(0, dtype=np.bool_)
+        if flags.size and not flags.any():
+            raise SignalError(
+                f"classical frames: none of {flags.size} passed its CRC; lower "
+                "target_raw_ber or fec_rate, or check that the run's frames are these"
+            )
         self._crc_ok = flags
         self.report.frames = int(flags.size)
         self.report.frames_lost = int(np.count_nonzero(~flags))

@@ -1,8 +1,10 @@
 """One party's view of the public channel, and its authentication.
 
-Everything a side sends is hashed into one tag per block and direction. Nothing
-secret depends on a message before its tag is checked: the key is only released
-afterwards.
+Each side hashes everything it has sent *and everything it has received* into one
+tag per block and direction. The peer's tag thus proves both that its messages
+arrived unchanged and that ours did: without the second half, a party could
+release a key that rests on what the peer made of forged messages. The key is
+only released after the peer's tag is checked.
 """
 
 from __future__ import annotations
@@ -65,13 +67,13 @@ class Transcript:
         return message
 
     def own_tag(self) -> bytes:
-        """Return the tag over everything sent so far."""
+        """Return the tag over everything sent and received so far."""
         keys = self._keys[self._sends]
-        body = self._body(self._sends, self._sent)
+        body = self._body(self._sends, self._sent, self._received)
         return wegman_carter.tag(keys.hash_key, keys.pad, body)
 
     def check_peer(self, tag: bytes) -> None:
-        """Check the peer's tag over everything it sent before the tag.
+        """Check the peer's tag over everything it sent and received before it.
 
         Raises
         ------
@@ -79,9 +81,14 @@ class Transcript:
             If a single bit of the conversation was changed.
         """
         keys = self._keys[self._receives]
-        body = self._body(self._receives, self._received[:-1])
+        body = self._body(self._receives, self._received[:-1], self._sent)
         wegman_carter.check(keys.hash_key, keys.pad, body, tag)
 
-    def _body(self, direction: str, messages: list[bytes]) -> bytes:
-        framed = b"".join(len(m).to_bytes(8, "big") + m for m in messages)
-        return wegman_carter.bind(self._link, direction, len(messages), framed)
+    def _body(self, direction: str, sent: list[bytes], seen: list[bytes]) -> bytes:
+        """Join both lists as the sender of the tag holds them."""
+        framed = b"".join(
+            len(part).to_bytes(8, "big")
+            + b"".join(len(m).to_bytes(8, "big") + m for m in part)
+            for part in (sent, seen)
+        )
+        return wegman_carter.bind(self._link, direction, len(sent), framed)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsp.decision import DecisionScale
 from dsp.pipeline import ReceivedBurst
 from protocols.estimation.channel import ChannelEstimate, estimate_channel
 from protocols.estimation.regression import Sums
@@ -38,7 +43,7 @@ def summarise(
         "quantum": _quantum(bob, config),
         "receiver": _receiver(bursts),
         "reconciliation": _reconciliation(alice, bob),
-        "key": _key(alice, bob),
+        "key": _key(alice, bob, simulated=config.sim is not None),
         "timing": {name: round(s, 3) for name, s in timing.stages.items()},
         "throughput": {
             "dsp_msa_per_s": 1e-6 * timing.dsp_samples / max(timing.dsp_cpu_s, 1e-9)
@@ -61,9 +66,15 @@ def _classical(bob: CvBob) -> dict[str, Any]:
     return {
         "ber_raw": report.raw_errors / max(report.raw_bits, 1),
         "ber_fec": report.fec_errors / max(report.raw_bits, 1),
+        # Root mean square of everything but the displacement, over the displacement.
+        "evm": float(np.mean([_evm(s) for s in report.scales if s.amplitude] or [0.0])),
         "frames": report.frames,
         "frames_lost": report.frames_lost,
     }
+
+
+def _evm(scale: DecisionScale) -> float:
+    return math.sqrt(scale.variance) / scale.amplitude
 
 
 def interval_entries(estimate: ChannelEstimate) -> dict[str, Any]:
@@ -75,11 +86,14 @@ def interval_entries(estimate: ChannelEstimate) -> dict[str, Any]:
     }
 
 
+def sum_up(parts: Iterable[Sums]) -> Sums:
+    """Add up sums of several classes."""
+    return reduce(add, parts, Sums(0, 0.0, 0.0, 0.0))
+
+
 def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
     classes = {s.name: Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums}
-    whole = Sums(0, 0.0, 0.0, 0.0)
-    for part in classes.values():
-        whole = whole + part
+    whole = sum_up(classes.values())
     entry: dict[str, Any] = {
         "snr": {name: sums.snr for name, sums in bob.sample_sums.items()},
         "disclosed_symbols": bob.sample_sums["x"].n,
@@ -88,10 +102,15 @@ def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
     }
     detector = bob.detector()
     entry |= interval_entries(estimate_channel(whole, detector, bob.displacement))
-    entry["classes"] = {
-        name: interval_entries(estimate_channel(sums, detector, bob.displacement))
-        for name, sums in classes.items()
+    quadratures = {
+        q: sum_up(part for name, part in classes.items() if name.startswith(q))
+        for q in ("x", "p")
     }
+    for key, parts in (("quadratures", quadratures), ("classes", classes)):
+        entry[key] = {
+            name: interval_entries(estimate_channel(sums, detector, bob.displacement))
+            for name, sums in parts.items()
+        }
     if config.sim is not None:
         entry["truth"] = expected(config, config.sim).as_dict()
     return entry
@@ -117,9 +136,7 @@ def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
         return {"beta": 0.0, "fer": 1.0, "code_rate": 0.0, "frames": 0}
     outcome = bob.outcome
     kept = outcome.accepted
-    whole = Sums(0, 0.0, 0.0, 0.0)
-    for s in bob.class_sums:
-        whole = whole + Sums(s.n, s.xx, s.xy, s.yy)
+    whole = sum_up(Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums)
     capacity = 0.5 * np.log2(1.0 + whole.snr)
     retried = float(np.mean(outcome.retried[kept])) if kept.any() else 0.0
     leak = bob.code.leak_bits + retried * bob.code.retry_leak_bits
@@ -135,7 +152,7 @@ def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
     }
 
 
-def _key(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
+def _key(alice: CvAlice, bob: CvBob, *, simulated: bool) -> dict[str, Any]:
     bits, n_bits = bob.key()
     theirs, n_theirs = alice.key()
     distillation = bob.distillation
@@ -145,7 +162,7 @@ def _key(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
         "agree": n_bits == n_theirs and bits == theirs,
         "epsilon": distillation.epsilon if distillation is not None else 0.0,
         "symbols": bob.n_symbols,
-        "simulated": True,
+        "simulated": simulated,
     }
     if distillation is not None:
         worst = distillation.worst
