@@ -153,7 +153,7 @@ def estimate_channel(
     ProtocolAbort
         If the displacement was removed by raw decisions: wrong decisions fold
         the Gaussian and bias the excess noise by up to several SNU. Also with
-        fewer than 100 samples, or no correlation.
+        fewer than 100 samples, no correlation, or sums that no data can have.
     """
     if displacement == "raw-decisions":
         raise ProtocolAbort(
@@ -166,6 +166,11 @@ def estimate_channel(
     if not sums.xx > 0.0 or not sums.gain > 0.0:
         raise ProtocolAbort(
             f"estimation: Bob's data do not follow Alice's (gain {sums.gain:.3g})"
+        )
+    if not 0.0 < sums.residual_snu < math.inf:
+        raise ProtocolAbort(
+            f"estimation: residual variance {sums.residual_snu:.3g} SNU of Bob's data "
+            "given Alice's, must be positive: the sums contradict each other"
         )
     electronic = detector.electronic_snu
     shot_total = 1.0 + electronic

@@ -32,6 +32,9 @@ from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
 from scqc.core.rng import permutation
 
+NORM_LIMIT = 1e3
+GAIN_LIMIT = 1e9
+
 
 @dataclass(frozen=True, slots=True)
 class AliceRecord:
@@ -187,12 +190,7 @@ class CvAlice:
                 f"reconciliation: {frames} frames of {n} quadratures, have "
                 f"{self._values.size}"
             )
-        groups = frames * n // 8
-        alpha = wire.unpack_array("alpha", offer.alpha, "<i2", 8 * groups)
-        norm = wire.unpack_array("norm", offer.norm, "<f4", groups)
-        side = multidimensional.SideInfo(
-            alpha.reshape(groups, 8).astype(np.int16), norm.astype(np.float32)
-        )
+        side = _side_information(offer, frames * n // 8)
         rows = wire.unpack_bits("syndromes", offer.syndromes, frames * code.leak_bits)
         used = self._values[: frames * n]
         llr = multidimensional.llr(used, side, offer.kappa, offer.sigma2)
@@ -296,3 +294,23 @@ class CvAlice:
         self._n_key_bits = secret
         self._expected = (wire.TranscriptTag,)
         return [wire.Verdict(secret)]
+
+
+def _side_information(
+    offer: wire.ReconciliationOffer, groups: int
+) -> multidimensional.SideInfo:
+    """Unpack Bob's rotations and norms; refuse what no measurement gives."""
+    alpha = wire.unpack_array("alpha", offer.alpha, "<i2", 8 * groups)
+    norm = wire.unpack_array("norm", offer.norm, "<f4", groups).astype(np.float32)
+    rotations = alpha.reshape(groups, 8).astype(np.int16)
+    if not rotations.any(axis=1).all():
+        raise PeerError("alpha: a rotation is all zeros")
+    # Bob's quadratures have unit variance: a norm is about sqrt(8).
+    if not (np.all(norm > 0.0) and np.all(norm < NORM_LIMIT)):
+        raise PeerError(f"norm: a value outside 0 to {NORM_LIMIT:g}")
+    if not abs(offer.kappa) < GAIN_LIMIT * offer.sigma2:
+        raise PeerError(
+            f"reconciliation: kappa {offer.kappa:.3g} and noise variance "
+            f"{offer.sigma2:.3g} SNU, their ratio must be below {GAIN_LIMIT:g}"
+        )
+    return multidimensional.SideInfo(rotations, norm)

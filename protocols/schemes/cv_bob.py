@@ -6,6 +6,7 @@ Bob uses his own samples and what Alice disclosed, nothing else.
 from __future__ import annotations
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -287,7 +288,12 @@ class CvBob:
             np.complex64
         )
         # The phase of the rest is turned by what the sample shows: cross-fitted.
-        turn = complex(np.vdot(shuffled[:m], alice))
+        turn = complex(np.vdot(shuffled[:m].astype(np.complex128), alice))
+        if not 0.0 < abs(turn) < math.inf:
+            raise PeerError(
+                f"sample: Alice's values have covariance {turn:.3g} with ours, which "
+                "gives no phase"
+            )
         shuffled *= np.complex64(turn / abs(turn))
         sample = shuffled[:m]
         self.sample_sums = {
@@ -319,7 +325,7 @@ class CvBob:
         )
         sigma2 = pooled.xx / pooled.n - kappa**2
         words = random_bits(self._entropy, values.size)
-        side = multidimensional.encode(values, words)
+        side = self._side = multidimensional.encode(values, words)
         self._sum_yy = (
             deviations[0] ** 2
             * float(np.sum(np.square(values[0::2], dtype=np.float64))),
