@@ -75,7 +75,10 @@ class ModulatorSettings(Settings):
     """RF driver and IQ modulator.
 
     `driver_gain_db` is the voltage gain (20 log10) from generator to electrode;
-    `imbalance_db` is split evenly between the arms.
+    `imbalance_db` is split evenly between the arms. The arms' sine bends a strong
+    pilot: its third harmonic has (a^2 / 24) of the pilot's amplitude, a being the
+    electrode's peak phase pi v / (2 V_pi), and may fold into the signal band. Low
+    drive with less attenuation behind keeps it down by the square.
     """
 
     driver_gain_db: float = Field(default=11.0, ge=-40.0, le=60.0)
