@@ -25,7 +25,14 @@ def gather(
     message: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write ``belief`` rotated by `shift` minus `message` to `out`."""
+    """Write ``belief`` rotated by `shift` minus `message` to `out`.
+
+    Parameters
+    ----------
+    belief, message, out : ndarray, shape (size,), float32 [1]
+    shift : int
+        Rotation [positions], below ``size``.
+    """
     size = belief.size
     head, tail = belief[shift:size], belief[0:shift]
     split = size - shift
@@ -44,7 +51,14 @@ def scatter(
     shift: int,
     belief: NDArray[np.float32],
 ) -> None:
-    """Write ``value + message`` back to ``belief``, undoing the rotation."""
+    """Write ``value + message`` back to ``belief``, undoing the rotation.
+
+    Parameters
+    ----------
+    value, message, belief : ndarray, shape (size,), float32 [1]
+    shift : int
+        Rotation [positions], below ``size``.
+    """
     size = belief.size
     head, tail = belief[shift:size], belief[0:shift]
     split = size - shift
@@ -58,7 +72,12 @@ def scatter(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def half_tanh(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Write tanh(x/2), from its continued fraction (relative error < 1e-4)."""
+    """Write tanh(x/2), from its continued fraction (relative error < 1e-4).
+
+    Parameters
+    ----------
+    x, out : ndarray, shape (size,), float32 [1]
+    """
     limit = _TANH_LIMIT
     for z in range(x.size):
         h = np.float32(0.5) * x[z]
@@ -77,6 +96,10 @@ def double_atanh(p: NDArray[np.float32], work: NDArray[np.float32]) -> None:
 
     The logarithm splits off the binary exponent and takes the rest from the
     odd series in ``(m-1)/(m+1)``; a library call would not be vectorised.
+
+    Parameters
+    ----------
+    p, work : ndarray, shape (size,), float32 [1]
     """
     bits = work.view(np.int32)
     for z in range(p.size):

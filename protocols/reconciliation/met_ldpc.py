@@ -147,7 +147,9 @@ class ReconciliationCode:
 
         Parameters
         ----------
-        llr, syndromes : as for `decode`
+        llr : ndarray, shape (frames, n), float32 [1]
+        syndromes : ndarray, shape (frames, leak_bits), uint8 [bit]
+            As for `decode`.
         retry : ndarray, shape (frames, retry_leak_bits), uint8 [bit]
         max_iterations, n_threads : int
 

@@ -218,6 +218,11 @@ def recover_y(u: NDArray[np.uint8], side: SideInfo) -> NDArray[np.float32]:
     Exact up to the rounding of `alpha`: the error per value is about
     ``|y| / (32767 sqrt(12))``, five orders below the vacuum noise.
 
+    Parameters
+    ----------
+    u : ndarray, shape (n,), uint8 [bit]
+    side : SideInfo
+
     Returns
     -------
     ndarray, shape (n,), float32 [sqrt(SNU)]

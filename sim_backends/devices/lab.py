@@ -17,7 +17,13 @@ class Light(Protocol):
     """The part of the virtual laboratory that instruments touch."""
 
     def play(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
-        """Start a waveform, shape (2, n), float32 [V]."""
+        """Start a waveform.
+
+        Parameters
+        ----------
+        samples_v : ndarray, shape (2, n), float32 [V]
+        rate_hz : float
+        """
         ...
 
     def stop(self) -> None:
