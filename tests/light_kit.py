@@ -4,6 +4,7 @@ Nothing here comes from the simulator or the transmitter: records are written
 down from the signal model, symbols from the linear channel.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from dsp.acquisition import Lock
 from dsp.calibration import NoiseVariance, shot_noise_unit
+from dsp.decision import map_bits
 from dsp.demodulator import DemodulatorReport
 from dsp.framing import preamble_symbols
 from dsp.phase import PhaseNoise
@@ -22,6 +24,7 @@ from dsp.settings import FrameLayout, QpskPreamble, ReceiverSettings
 from protocols.messages import wire
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
+from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import ClassicalSettings, SecuritySettings
 from scqc.core.rng import ReplayEntropy
@@ -292,3 +295,57 @@ class Talk:
 
 def talk(block, entropy_seed=1):
     return Talk(make_alice(block), make_bob(block, entropy_seed))
+
+
+def displaced_block(frame_noise_snu, q=2.33, fec_rate=8 / 9, seed=6, **security):
+    """QPSK through the FEC, one burst per two equal parts of the frames.
+
+    Parameters
+    ----------
+    frame_noise_snu : sequence of float
+        Excess noise at Bob of every classical frame [SNU]; its length is even.
+    q : float
+        Displacement over the total noise of a frame without excess noise [1].
+    """
+    channel = Channel(0.631, 0.85, 0.05, 0.0, 2.0)
+    classical = ClassicalSettings(
+        psk="qpsk", fec_rate=fec_rate, frames_per_burst=len(frame_noise_snu) // 2
+    )
+    codec = frame_codec(classical, b"test")
+    payload = b"the payload need not be secret" * 8
+    coded = codec.build(payload, len(frame_noise_snu), ReplayEntropy(seed, "filler"))
+    directions = map_bits(coded.ravel(), "qpsk")
+    per_frame = codec.fec.n_bits // 2
+    rng = np.random.default_rng([seed, 99])
+    sent = complex_normal(rng, directions.size, np.float64(channel.v_a_snu))
+    noise = complex_normal(
+        rng,
+        directions.size,
+        np.repeat(channel.noise_snu + np.asarray(frame_noise_snu), per_frame),
+    )
+    total = channel.noise_snu + channel.gain**2 * channel.v_a_snu
+    y = q * math.sqrt(total) * directions + channel.gain * sent + noise
+    settings = {
+        "v_a_snu": channel.v_a_snu,
+        "detector_efficiency": channel.efficiency,
+        "disclosed_symbols": 10_000,
+        "code_size": 256,
+        "threads": 1,
+    } | security
+    half = directions.size // 2
+    layout = FrameLayout(symbols=half)
+    # A preamble gain of zero: nothing leaks in from a preamble never sent.
+    bursts = [
+        received_burst(part, channel.electronic_snu, 10**9)
+        for part in (y[:half], y[half:])
+    ]
+    return Block(
+        AliceRecord(
+            sent.astype(np.complex64), coded, hashlib.sha256(payload).digest(), 2
+        ),
+        bursts,
+        layout,
+        classical,
+        SecuritySettings(**settings),
+        codec,
+    )
