@@ -1,0 +1,47 @@
+"""Helpers of the end-to-end tests."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HOME = Path(__file__).resolve().parents[1]
+CONFIGS = HOME / "lab_configs"
+PAYLOAD = bytes(range(256)) * 40
+
+
+def scqc(*arguments, timeout=120, **options):
+    """Run the command line; return the finished process."""
+    command = [sys.executable, "-m", "scqc.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, cwd=HOME, **options
+    )
+
+
+def read_tap(endpoint):
+    """Return what the emulated generator was given to play, one array per upload."""
+    host, port = endpoint.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10.0) as link:
+        data = b"".join(iter(lambda: link.recv(1 << 20), b""))
+    file, arrays = io.BytesIO(data), []
+    while file.tell() < len(data):
+        arrays.append(np.load(file))
+    return arrays
+
+
+@dataclass
+class Finished:
+    """A run and what the emulators saw of it."""
+
+    folder: Path
+    result: object
+    played: list
+
+
+def mode_of(path):
+    return os.stat(path).st_mode & 0o777
