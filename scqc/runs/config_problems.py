@@ -106,7 +106,7 @@ def _problem(
 
 def split(place: Location) -> tuple[str, str]:
     """Return table and key of a place in the file."""
-    names = [str(part) for part in place]
+    names = [str(part) or '""' for part in place]
     if not names:
         return "", "file"
     return ".".join(names[:-1]), names[-1]
