@@ -21,6 +21,9 @@ from dsp.pilots import combine, pilot_filters
 from dsp.settings import FrameLayout, QpskPreamble, ReceiverSettings
 from scqc.core.errors import LockError, SyncError
 
+# Fewer samples hold neither a preamble nor the pilots' phase.
+SHORTEST_SAMPLES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:
@@ -165,6 +168,11 @@ def find_pilots(
         No pair stands out of the noise.
     """
     n = samples.size
+    if n < SHORTEST_SAMPLES:
+        raise LockError(
+            f"pilots: {n} samples to search them in, at least {SHORTEST_SAMPLES} are "
+            "needed"
+        )
     window = np.hanning(n).astype(np.float32)
     power = np.abs(scipy.fft.rfft(samples * window)) ** 2
     bin_hz = rate_hz / n
@@ -188,12 +196,12 @@ def find_pilots(
     peaks = []
     for name, centre in zip(("strong", "weak"), centres, strict=True):
         at = centre + best
-        if smooth[at] < 30.0 * floor:
+        # A dead record has no noise floor either.
+        above = float(smooth[at]) / floor if floor > 0.0 else 0.0
+        if above < 30.0:
             raise LockError(
                 f"{name} pilot: no tone within {settings.beat_search_hz:g} Hz of "
-                f"{centre * bin_hz:.4g} Hz "
-                f"({10 * math.log10(smooth[at] / floor):.1f} dB over the noise floor, "
-                "limit 14.8 dB)"
+                f"{centre * bin_hz:.4g} Hz ({above:.3g} x the noise floor, limit 30 x)"
             )
         near = power[at - width : at + width + 1]
         grid = np.arange(at - width, at + width + 1)
