@@ -53,7 +53,7 @@ def check(file: str, config: LabConfig) -> list[ConfigProblem]:
 
 
 def _instruments(config: LabConfig) -> Found:
-    for name in config.alice.instruments.keys() & config.bob.instruments.keys():
+    for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
         yield (
             "bob.instruments",
             name,
@@ -72,7 +72,7 @@ def _instruments(config: LabConfig) -> Found:
 
 
 def _wiring(config: LabConfig) -> Found:
-    for signal in SIGNALS.keys() - config.wiring.keys():
+    for signal in (s for s in SIGNALS if s not in config.wiring):
         yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
     used: dict[str, str] = {}
     for signal, port in config.wiring.items():

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from scqc.core.errors import ConfigError
+from scqc.runs.bench_rules import total_symbols
 from scqc.runs.config_text import as_toml
 from scqc.runs.lab_config import load_config, parse_config
+from scqc.runs.transmit import burst_symbols
 
 SHIPPED = sorted((Path(__file__).parents[2] / "lab_configs").glob("*.toml"))
 QUICK = next(p for p in SHIPPED if p.name == "cv_quick.toml").read_text()
@@ -37,6 +39,12 @@ def test_shipped_benches_are_valid_and_survive_being_shown(path):
     assert loaded.text == path.read_text()
     assert loaded.config.sim is not None
     assert parse_config(as_toml(loaded.config)) == loaded.config
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
+def test_the_number_of_symbols_is_what_the_transmitter_sends(path):
+    config = load_config(path).config
+    assert total_symbols(config) == config.link.bursts * burst_symbols(config)
 
 
 def test_all_five_benches_are_shipped():
