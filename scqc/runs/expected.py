@@ -168,7 +168,7 @@ def _converter(config: LabConfig, sim: SimSettings, budget: LinkBudget) -> float
     # Six standard deviations of the modulated pulses on top of both pilots.
     pulses = math.sqrt((d * d + config.security.v_a_snu) / sps)
     peak = strong + weak + 6.0 * pulses
-    slope = full * math.pi * gain / (2.0 * transmitter.v_pi_v)
+    slope: float = full * math.pi * gain / (2.0 * transmitter.v_pi_v)
     range_v = max(2.02 * peak / slope, 0.1)
     step_v: float = range_v / 2.0**sim.awg.bits
     return (slope * step_v) ** 2 / 12.0
