@@ -80,7 +80,7 @@ class Journal:
 
     def write_error(self, error: BaseException) -> None:
         """Append an error, once however many levels report it."""
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}".removesuffix(": ")
         last = next(reversed(read_journal(self.path.parent)), None)
         if last is None or (last["kind"], last["text"]) != ("error", text):
             self.write("error", text)

@@ -97,7 +97,7 @@ class OnTerminal:
     def note(self, text: str) -> None:
         """Print a line above the bars; nothing when there is no terminal."""
         if not self._bars.disable:
-            self._bars.console.print(text, markup=False)
+            self._bars.console.print(text, markup=False, highlight=False)
 
     def _finish(self) -> None:
         """Fill the bar of the stage that is over."""
