@@ -19,6 +19,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from dsp.phase import PhaseNoise
 from dsp.pilots import pilot_filters
 from dsp.settings import FrameLayout
@@ -31,6 +33,9 @@ from scqc.runs.transmit import (
     full_scale_sqrt_snu,
 )
 from sim_backends.settings import SimSettings
+
+# The matched filter's noise bandwidth, in symbol rates around the centre.
+_BAND = (np.arange(64) + 0.5) / 64.0 - 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +145,22 @@ def _tails(
         )
         leak = per_sample * transmitter.rate_hz / layout.symbol_rate_hz
     linewidth_hz = sim.laser.linewidth_hz + sim.lo.linewidth_hz
-    half_hz = 0.5 * layout.symbol_rate_hz
+    beat_hz, rate_hz = config.bob.receiver.beat_hz, config.bob.digitizer.rate_hz
+    band_hz = beat_hz + layout.centre_hz + layout.symbol_rate_hz * _BAND
     total = 0.0
     for energy, tone_hz in (
         (strong, layout.pilots_hz[0]),
         (weak, layout.pilots_hz[1]),
         (leak, 0.0),
     ):
-        offset = abs(layout.centre_hz - tone_hz)
-        # Mean of 1/f^2 over the matched filter's noise bandwidth.
-        mean = 1.0 / ((offset - half_hz) * (offset + half_hz))
-        density = linewidth_hz / (2.0 * math.pi) * mean
-        total += 0.5 * energy * density * layout.symbol_rate_hz
+        received_hz = beat_hz + tone_hz
+        # A real record also holds the tone's mirror image; and a sampled Wiener
+        # phase has the density of all its aliases, (pi/rate)^2 / sin^2(pi f/rate).
+        for offset_hz in (band_hz - received_hz, band_hz + received_hz):
+            angle = np.pi * offset_hz / rate_hz
+            per_hz2 = (np.pi / rate_hz) ** 2 / np.sin(angle) ** 2
+            density = linewidth_hz / (2.0 * math.pi) * float(np.mean(per_hz2))
+            total += 0.5 * energy * density * layout.symbol_rate_hz
     return total
 
 
@@ -171,4 +180,5 @@ def _converter(config: LabConfig, sim: SimSettings, budget: LinkBudget) -> float
     slope: float = full * math.pi * gain / (2.0 * transmitter.v_pi_v)
     range_v = max(2.02 * peak / slope, 0.1)
     step_v: float = range_v / 2.0**sim.awg.bits
-    return (slope * step_v) ** 2 / 12.0
+    noise: float = (slope * step_v) ** 2 / 12.0
+    return noise
