@@ -27,6 +27,8 @@ LOOK_AHEAD_HOPS = 512
 # The backward pass must forget its start within the look-ahead.
 SMALLEST_GAIN = 8.0 / LOOK_AHEAD_HOPS
 BANK_PHASES = 256
+# Hops that a measurement of the clock takes at least.
+FEWEST_HOPS = 32
 
 
 class SampleWindow:
@@ -201,6 +203,8 @@ class Demodulator:
             samples = window.get(begin - margin, stop)
             centred = samples[margin - pilot.half :]
             tones = tuple(f.run(centred, begin - pilot.half) for f in self._filters)
+            if min(tones[0].size, tones[1].size) < 2:
+                raise _record_ends(symbol, last, timing, begin - margin + samples.size)
             tone = self._follow_clock((tones[0], tones[1]), begin, timing)
             # Past the last symbol the pilots may be off: their noise is no phase.
             end_of_frame = float(timing.instants(last - 1, 1)[0])
@@ -224,11 +228,7 @@ class Demodulator:
             )
             count = timing.count_before(usable, symbol, last)
             if count == 0:
-                raise SyncError(
-                    f"record ends inside the frame: symbol {symbol} of {last} lies at "
-                    f"sample {timing.instants(symbol, 1)[0]:.0f}, the record ends at "
-                    f"{begin - margin + samples.size}"
-                )
+                raise _record_ends(symbol, last, timing, begin - margin + samples.size)
             instants = timing.instants(symbol, count)
             out = np.empty(count, dtype=np.complex64)
             offset = begin - margin + taps_before
@@ -304,9 +304,13 @@ class Demodulator:
         # Neighbouring hops share noise: half of them count as independent.
         variance = scatter / (abs(mean) ** 2 * n)
         scale = 2.0 * math.pi * self._turns_weak
-        timing.update(
-            centre, elapsed + turns / self._turns_weak, max(variance, 1e-12) / scale**2
-        )
+        # A handful of hops does not know its own scatter.
+        if n >= FEWEST_HOPS:
+            timing.update(
+                centre,
+                elapsed + turns / self._turns_weak,
+                max(variance, 1e-12) / scale**2,
+            )
         if not self._settings.combine_pilots:
             return tones[0]
         return combine(tones, self._lock.pilot_difference_rad + self._difference_rad)
@@ -332,3 +336,11 @@ class Demodulator:
         report.pilot_residual_rad.append(float(np.std(residual)))
         steps = np.abs(np.diff(smoothed[:n_hops]))
         report.cycle_slips += int(np.count_nonzero(steps > 0.5 * math.pi))
+
+
+def _record_ends(symbol: int, last: int, timing: TimingTracker, end: int) -> SyncError:
+    """Return the error of a record that ends inside the frame."""
+    return SyncError(
+        f"record ends inside the frame: symbol {symbol} of {last} lies at sample "
+        f"{timing.instants(symbol, 1)[0]:.0f}, the record ends at {end}"
+    )
