@@ -102,6 +102,8 @@ class DemodulatorReport:
     lock : Lock
     clock_ppm : float
         Last tracked clock error [ppm].
+    hops_per_symbol : float
+        Outputs of the pilot filter per symbol [1].
     cycle_slips : int
         Steps of the smoothed pilot phase beyond half a turn per hop [1].
     pilot_phase_rad, pilot_residual_rad : list of float
@@ -112,6 +114,7 @@ class DemodulatorReport:
 
     lock: Lock
     clock_ppm: float
+    hops_per_symbol: float = 1.0
     cycle_slips: int = 0
     pilot_phase_rad: list[float] = field(default_factory=list)
     pilot_residual_rad: list[float] = field(default_factory=list)
@@ -157,7 +160,8 @@ class Demodulator:
             layout.roll_off,
             settings.matched_span_symbols,
         )
-        self.report = DemodulatorReport(lock, lock.clock_ppm)
+        hops = 1.0 / (self._symbols_per_sample * self._filters[0].hop)
+        self.report = DemodulatorReport(lock, lock.clock_ppm, hops)
 
     @property
     def first_symbol(self) -> int:

@@ -87,4 +87,6 @@ class ReceiverSettings(Settings):
     # Smallest ratio of the preamble's correlation peak to the mean that counts.
     sync_threshold: float = Field(default=8.0, gt=1.0)
     min_pilot_snr_db: float = 6.0
+    # Let the decoded displacement help a weak pilot; slower, no gain above 20 dB.
+    decision_directed: bool = False
     cancellation_taps: int = Field(default=13, ge=1, le=65)

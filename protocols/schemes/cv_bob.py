@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dsp.coding.frames import FrameCodec, OpenedFrames
 from dsp.decision import DecisionScale, decision_scale, map_bits, soft_bits
+from dsp.decision_phase import refine_phase
 from dsp.displacement import remove_displacement
 from dsp.framing import preamble_symbols
 from dsp.pipeline import ReceivedBurst
@@ -52,6 +53,8 @@ class ClassicalReport:
     frames: int = 0
     frames_lost: int = 0
     raw_errors: int = 0
+    burst_raw_errors: list[int] = field(default_factory=list)
+    burst_raw_bits: list[int] = field(default_factory=list)
     fec_errors: int = 0
     raw_bits: int = 0
     iterations: list[int] = field(default_factory=list)
@@ -78,6 +81,8 @@ class CvBob:
     link : str
     keys : dict
         Authentication keys by direction.
+    decision_directed : bool
+        Whether decoded symbols refine the phase of their neighbours.
     """
 
     def __init__(
@@ -91,7 +96,10 @@ class CvBob:
         entropy: EntropySource,
         link: str,
         keys: dict[str, LinkKeys],
+        *,
+        decision_directed: bool = False,
     ) -> None:
+        self._decision_directed = decision_directed
         self._bursts, self._layout, self._n_taps = bursts, layout, n_taps
         self._classical, self._security, self._codec = classical, security, codec
         self._entropy = entropy
@@ -108,21 +116,37 @@ class CvBob:
         self.outcome: Outcome | None = None
         self._secret_bits = 0
         self._key = b""
+        self._disclosed = np.zeros(0, dtype=np.int64)
 
     @property
     def n_symbols(self) -> int:
         """Data symbols of the block [1]."""
         return sum(burst.symbols.size for burst in self._bursts)
 
-    def quantum_sample(self, n: int) -> NDArray[np.complex64]:
-        """Return a few of the Gaussian variables, displacement removed.
+    def disclosed_sample(
+        self, n: int
+    ) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+        """Return some of the symbols that Alice disclosed, for figures.
+
+        No other symbol may be shown: with the side information on the public
+        channel, Bob's value of a key symbol gives its raw key bits.
 
         Returns
         -------
-        ndarray, shape (<= n,), complex64 [sqrt(SNU)]
+        displaced, residual : ndarray, shape (<= n,), complex64 [sqrt(SNU)]
+            As received, and after the displacement was removed.
         """
-        step = max(1, self._symbols.size // n)
-        return self._symbols[::step][:n].copy()
+        shown = np.sort(self._disclosed[:n])
+        starts = np.cumsum([0, *(b.symbols.size for b in self._bursts)])
+        displaced = [
+            burst.symbols[shown[(shown >= a) & (shown < a + burst.symbols.size)] - a]
+            / burst.unit.scale
+            for burst, a in zip(self._bursts, starts[:-1], strict=True)
+        ]
+        return (
+            np.concatenate(displaced).astype(np.complex64),
+            self._symbols[shown].copy(),
+        )
 
     @property
     def finished(self) -> bool:
@@ -227,8 +251,10 @@ class CvBob:
             per_burst = coded.reshape(len(self._bursts), -1)
             with ThreadPoolExecutor(self._security.threads) as pool:
                 parts = list(pool.map(self._clean, self._bursts, per_burst))
-            self.report.raw_errors = sum(p[1] for p in parts)
-            self.report.raw_bits = 2 * sum(p[0].size for p in parts)
+            self.report.burst_raw_errors = [p[1] for p in parts]
+            self.report.burst_raw_bits = [2 * p[0].size for p in parts]
+            self.report.raw_errors = sum(self.report.burst_raw_errors)
+            self.report.raw_bits = sum(self.report.burst_raw_bits)
             self.report.scales = [p[2] for p in parts]
             if self._crc_ok.any():
                 self._deliver(disclosure.payload_sha256)
@@ -261,7 +287,17 @@ class CvBob:
         if isinstance(preamble, QpskPreamble):
             ratio = burst.preamble_gain * preamble.amplitude_sqrt_snu / scale.amplitude
             before = (ratio * preamble_symbols(preamble)).astype(np.complex64)
-        removal = remove_displacement(burst.symbols, directions, before, self._n_taps)
+        symbols = burst.symbols
+        if self._decision_directed:
+            report = burst.report
+            symbols = refine_phase(
+                symbols,
+                directions,
+                scale,
+                report.lock.phase_noise,
+                report.hops_per_symbol,
+            )
+        removal = remove_displacement(symbols, directions, before, self._n_taps)
         return removal.symbols * np.float32(1.0 / burst.unit.scale), wrong, in_snu
 
     def _deliver(self, digest: bytes) -> None:
@@ -283,6 +319,7 @@ class CvBob:
     def _offer(self, disclosure: wire.SampleDisclosure) -> list[wire.AnyMessage]:
         """Choose the rate from the sample and publish side information."""
         m, order = self._n_sample, permutation(self._seed, self._symbols.size)
+        self._disclosed = order[:m].copy()
         shuffled = self._symbols[order]
         alice = wire.unpack_array("sample", disclosure.values, "<c8", m).astype(
             np.complex64

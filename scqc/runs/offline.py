@@ -31,6 +31,7 @@ from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LabConfig, parse_config
 from scqc.runs.progress import Progress
+from scqc.runs.report_data import record_plots
 from scqc.runs.result import Result
 from scqc.runs.summary import summarise
 from scqc.runs.transmit import run_id
@@ -145,6 +146,7 @@ def _process(
     with timing.stage("report"):
         from scqc.runs.report import write_report
 
+        result.plots.update(record_plots(opened, bursts[0], layout))
         write_report(folder / "report.html", result)
     journal.write("result", result.verdict)
     return result
@@ -231,6 +233,7 @@ def converse(
         entropy,
         link,
         keys[1],
+        decision_directed=config.bob.receiver.decision_directed,
     )
     progress.stage("key distillation")
     messages: list[SentMessage] = []
