@@ -163,9 +163,10 @@ def estimate_channel(
         )
     if sums.n < 100:
         raise ProtocolAbort(f"estimation: {sums.n} samples, at least 100 are needed")
-    if not sums.xx > 0.0 or not sums.gain > 0.0:
+    if not sums.xx > 0.0 or not sums.xy > 0.0:
         raise ProtocolAbort(
-            f"estimation: Bob's data do not follow Alice's (gain {sums.gain:.3g})"
+            "estimation: Bob's data do not follow Alice's (sums of products: hers "
+            f"{sums.xx:.3g}, mixed {sums.xy:.3g}; both must be positive)"
         )
     if not 0.0 < sums.residual_snu < math.inf:
         raise ProtocolAbort(

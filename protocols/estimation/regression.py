@@ -65,8 +65,11 @@ class Sums:
 
     @property
     def snr_sigma(self) -> float:
-        """Standard deviation of `snr` [1]."""
-        return self.snr * math.sqrt((4.0 / self.snr + 2.0) / self.n)
+        """Standard deviation of `snr` [1].
+
+        The gain adds ``4/snr``, Alice's and the residual's variance 2 each.
+        """
+        return self.snr * math.sqrt((4.0 / self.snr + 4.0) / self.n)
 
 
 def regress(alice: NDArray[np.float32], bob: NDArray[np.float32]) -> Sums:

@@ -155,6 +155,11 @@ def _check(channel: Channel) -> None:
         ("detector efficiency", channel.efficiency, 0.0, 1.0),
         ("electronic noise [SNU]", channel.electronic_snu, -1e-9, math.inf),
     )
+    # Clamping would turn a noise that is no number into no noise.
+    if not math.isfinite(channel.xi_snu):
+        raise ProtocolAbort(
+            f"security: excess noise [SNU] = {channel.xi_snu}, must be finite"
+        )
     for name, value, low, high in limits:
         if not (low < value <= high) or math.isinf(value):
             raise ProtocolAbort(
