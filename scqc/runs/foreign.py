@@ -25,6 +25,7 @@ from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace
 from scqc.core.settings import Settings
 from scqc.runs.progress import Progress
+from scqc.runs.report_data import equality, pilot_plots, record_plots
 from scqc.runs.result import Result
 from scqc.runs.summary import interval_entries
 from scqc.store.capture_format import CaptureHeader
@@ -126,7 +127,8 @@ def estimate_foreign(
     SignalError
         If the receiver finds no frame.
     """
-    from scqc.runs.offline import burst_records
+    from scqc.runs.receive import burst_records
+    from scqc.runs.report import write_report
 
     told = _told_of(opened)
     layout = FrameLayout.model_validate_json(opened.header.layout_json)
@@ -139,8 +141,16 @@ def estimate_foreign(
         "x": regress(alice.real.copy(), bob.real.copy()),
         "p": regress(alice.imag.copy(), bob.imag.copy()),
     }
-    result = Result(_data(received, sums, told), _verdict(sums, received))
+    result = Result(
+        _data(received, sums, told),
+        _verdict(sums, received),
+        {"residual": bob[:: max(1, bob.size // 4000)], "equality": equality(sums)}
+        | pilot_plots([received])
+        | record_plots(opened, received, layout),
+    )
     write_result(folder / "result.json", result.as_json())
+    progress.stage("report")
+    write_report(folder / "report.html", result)
     return result
 
 
@@ -205,6 +215,10 @@ def _data(
         "electronic_snu": unit.electronic_snu,
         "asymptotic_rate_beta_0.95": asymptotic_rate(whole.channel(), 0.95),
         **interval_entries(whole),
+        "quadratures": {
+            name: interval_entries(estimate_channel(s, detector, "none"))
+            for name, s in sums.items()
+        },
     }
     return {
         "quantum": quantum,

@@ -7,16 +7,14 @@ samples.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
+from dsp.pipeline import ReceivedBurst
 from dsp.settings import FrameLayout
 from protocols.authentication.wegman_carter import PAD_BYTES
 from protocols.key_sink.provision import HASH_PURPOSE, provision
@@ -28,9 +26,11 @@ from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from scqc.core.errors import CaptureError, PeerError
 from scqc.core.records import KeyBlock
 from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
+from scqc.runs.foreign import estimate_foreign
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LabConfig, parse_config
 from scqc.runs.progress import Progress
+from scqc.runs.receive import Timing, receive_all
 from scqc.runs.report_data import record_plots
 from scqc.runs.result import Result
 from scqc.runs.summary import summarise
@@ -39,7 +39,6 @@ from scqc.store.alice_record import read_alice_record
 from scqc.store.results import SentMessage, write_result, write_transcript
 from scqc.store.sealed_reader import Capture, open_capture
 
-CHUNK_SAMPLES = 1 << 20
 RESULT_NAME = "result.json"
 TRANSCRIPT_NAME = "transcript.scqc"
 ALICE_NAME = "alice.scqc"
@@ -47,25 +46,6 @@ ALICE_NAME = "alice.scqc"
 SIMULATED_START_BITS = 128 * 1024
 # Where a bench with real instruments keeps its sinks (`scqc keys provision`).
 KEYS_DIRECTORY = Path("keys")
-
-
-@dataclass(slots=True)
-class Timing:
-    """Wall-clock seconds per stage, and the receiver's CPU time."""
-
-    stages: dict[str, float] = field(default_factory=dict)
-    dsp_samples: int = 0
-    dsp_cpu_s: float = 0.0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to stage `name`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.stages[name] = self.stages.get(name, 0.0) + spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +85,6 @@ def process_capture(
     ScqcError
         Typed by cause; no key is stored then.
     """
-    from scqc.runs.foreign import estimate_foreign
-
     folder.mkdir(parents=True, exist_ok=True)
     with open_capture(capture) as opened:
         if symbols is not None:
@@ -150,55 +128,6 @@ def _process(
         write_report(folder / "report.html", result)
     journal.write("result", result.verdict)
     return result
-
-
-def burst_records(opened: Capture, number: int) -> BurstRecords:
-    """Return the re-readable records of one burst of a capture."""
-    stored = opened.burst(number)
-    records = (stored.signal, stored.shot, stored.electronic)
-    scales = [r.scale for r in records]
-    if scales[0] is None or any(s is None for s in scales):
-        raise CaptureError(
-            f"{opened.path}: burst {number} has a record without samples"
-        )
-    return BurstRecords(
-        scales[0].rate_hz,
-        lambda: stored.signal.chunks(CHUNK_SAMPLES),
-        lambda: stored.shot.chunks(CHUNK_SAMPLES),
-        lambda: stored.electronic.chunks(CHUNK_SAMPLES),
-        sum(r.clipped for r in records),
-    )
-
-
-def receive_all(
-    opened: Capture,
-    config: LabConfig,
-    layout: FrameLayout,
-    progress: Progress,
-    timing: Timing,
-) -> list[ReceivedBurst]:
-    """Run the receiver over all bursts, a few at a time."""
-    progress.stage("receiver", opened.n_bursts)
-
-    def one(number: int) -> tuple[ReceivedBurst, int, float]:
-        stored = opened.burst(number)
-        samples = sum(
-            r.n_samples for r in (stored.signal, stored.shot, stored.electronic)
-        )
-        start = time.thread_time()
-        received = receive_burst(
-            burst_records(opened, number), layout, config.bob.receiver
-        )
-        return received, samples, time.thread_time() - start
-
-    bursts = []
-    with ThreadPoolExecutor(config.security.threads) as pool:
-        for received, samples, cpu_s in pool.map(one, range(opened.n_bursts)):
-            timing.dsp_samples += samples
-            timing.dsp_cpu_s += cpu_s
-            bursts.append(received)
-            progress.advance()
-    return bursts
 
 
 def converse(

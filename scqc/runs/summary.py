@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,9 @@ from protocols.schemes.cv_common import Distillation, symbols_for_a_key
 from protocols.security.holevo import mutual_information
 from scqc.runs.expected import expected
 from scqc.runs.lab_config import LabConfig
+from scqc.runs.receive import Timing
+from scqc.runs.report_data import equality, error_plots, pilot_plots
 from scqc.runs.result import Result
-
-if TYPE_CHECKING:
-    from scqc.runs.offline import Timing
 
 # Two-sided 99.9 % of a Gaussian.
 SIGMAS_999 = 3.2905
@@ -49,7 +48,7 @@ def summarise(
             "dsp_msa_per_s": 1e-6 * timing.dsp_samples / max(timing.dsp_cpu_s, 1e-9)
         },
     }
-    return Result(data, _verdict(bob), _plots(alice, bob, bursts))
+    return Result(data, _verdict(bob), _plots(alice, bob, bursts, config))
 
 
 def _payload(bob: CvBob) -> dict[str, Any]:
@@ -102,10 +101,7 @@ def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
     }
     detector = bob.detector()
     entry |= interval_entries(estimate_channel(whole, detector, bob.displacement))
-    quadratures = {
-        q: sum_up(part for name, part in classes.items() if name.startswith(q))
-        for q in ("x", "p")
-    }
+    quadratures = _by_quadrature(classes)
     for key, parts in (("quadratures", quadratures), ("classes", classes)):
         entry[key] = {
             name: interval_entries(estimate_channel(sums, detector, bob.displacement))
@@ -114,6 +110,14 @@ def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
     if config.sim is not None:
         entry["truth"] = expected(config, config.sim).as_dict()
     return entry
+
+
+def _by_quadrature(classes: dict[str, Sums]) -> dict[str, Sums]:
+    """Pool the bit classes of each quadrature."""
+    return {
+        q: sum_up(part for name, part in classes.items() if name.startswith(q))
+        for q in ("x", "p")
+    }
 
 
 def _receiver(bursts: list[ReceivedBurst]) -> dict[str, Any]:
@@ -200,18 +204,17 @@ def _verdict(bob: CvBob) -> str:
     )
 
 
-def _plots(alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst]) -> dict[str, Any]:
+def _plots(
+    alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst], config: LabConfig
+) -> dict[str, Any]:
     """Return small arrays for the report's figures."""
-    step = max(1, bursts[0].symbols.size // 4000)
-    return {
-        "constellation": bursts[0].symbols[::step] / bursts[0].unit.scale,
-        "quantum": bob.quantum_sample(4000),
-        "pilot_phase_rad": np.concatenate([b.report.pilot_phase_rad for b in bursts]),
-        "pilot_residual_rad": np.concatenate(
-            [b.report.pilot_residual_rad for b in bursts]
-        ),
-        "fec_iterations": np.asarray(bob.report.iterations),
+    displaced, residual = bob.disclosed_sample(4000)
+    classes = {s.name: Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums}
+    entry: dict[str, Any] = {
+        "residual": residual,
         "decoder_iterations": np.asarray(alice.iterations),
+        "decoder_limit": config.security.decoder_iterations,
+        "equality": equality(classes) | equality(_by_quadrature(classes)),
         "bursts": [
             interval_entries(
                 estimate_channel(
@@ -221,5 +224,11 @@ def _plots(alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst]) -> dict[str,
             for s in bob.burst_sums
             if s.n >= 1000
         ],
-        "ledger": bob.distillation.ledger.as_dict() if bob.distillation else {},
     }
+    report, classical = bob.report, config.classical
+    if report.scales:
+        entry |= {"constellation": displaced, "scale": report.scales[0]}
+    entry["errors"] = error_plots(
+        report, classical.target_raw_ber, classical.fec_iterations
+    )
+    return entry | pilot_plots(bursts)
