@@ -18,7 +18,7 @@ def frequencies_hz(n_fft: int, rate_hz: float) -> NDArray[np.float64]:
     -------
     ndarray, shape (n_fft // 2 + 1,), float64 [Hz]
     """
-    return np.arange(n_fft // 2 + 1) * (rate_hz / n_fft)
+    return np.arange(n_fft // 2 + 1, dtype=np.float64) * (rate_hz / n_fft)
 
 
 def power_density(
