@@ -18,7 +18,7 @@ from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from scqc.core.errors import ClippedError, ConnectError, InstrumentError, SignalError
 from scqc.core.rng import ReplayEntropy
-from scqc.runs import live, offline
+from scqc.runs import live, offline, receive
 from scqc.runs.lab_config import LoadedConfig, parse_config
 from scqc.runs.progress import Silent
 from scqc.runs.transmit import run_id
@@ -126,7 +126,7 @@ def test_bob_follows_from_his_capture_and_the_transcript_alone(finished):
     with open_capture(folder / "capture.h5") as opened:
         config = parse_config(opened.header.config_toml, opened.path)
         layout = FrameLayout.model_validate_json(opened.header.layout_json)
-        bursts = offline.receive_all(opened, config, layout, Silent(), offline.Timing())
+        bursts = receive.receive_all(opened, config, layout, Silent(), receive.Timing())
     bob = CvBob(
         bursts,
         layout,

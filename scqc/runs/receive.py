@@ -1,0 +1,86 @@
+"""The receiver over a whole capture, burst by burst, and its timing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
+from dsp.settings import FrameLayout
+from scqc.core.errors import CaptureError
+from scqc.runs.lab_config import LabConfig
+from scqc.runs.progress import Progress
+from scqc.store.sealed_reader import Capture
+
+CHUNK_SAMPLES = 1 << 20
+
+
+@dataclass(slots=True)
+class Timing:
+    """Wall-clock seconds per stage, and the receiver's CPU time."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    dsp_samples: int = 0
+    dsp_cpu_s: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.stages[name] = self.stages.get(name, 0.0) + spent
+
+
+def burst_records(opened: Capture, number: int) -> BurstRecords:
+    """Return the re-readable records of one burst of a capture."""
+    stored = opened.burst(number)
+    records = (stored.signal, stored.shot, stored.electronic)
+    scales = [r.scale for r in records]
+    if scales[0] is None or any(s is None for s in scales):
+        raise CaptureError(
+            f"{opened.path}: burst {number} has a record without samples"
+        )
+    return BurstRecords(
+        scales[0].rate_hz,
+        lambda: stored.signal.chunks(CHUNK_SAMPLES),
+        lambda: stored.shot.chunks(CHUNK_SAMPLES),
+        lambda: stored.electronic.chunks(CHUNK_SAMPLES),
+        sum(r.clipped for r in records),
+    )
+
+
+def receive_all(
+    opened: Capture,
+    config: LabConfig,
+    layout: FrameLayout,
+    progress: Progress,
+    timing: Timing,
+) -> list[ReceivedBurst]:
+    """Run the receiver over all bursts, a few at a time."""
+    progress.stage("receiver", opened.n_bursts)
+
+    def one(number: int) -> tuple[ReceivedBurst, int, float]:
+        stored = opened.burst(number)
+        samples = sum(
+            r.n_samples for r in (stored.signal, stored.shot, stored.electronic)
+        )
+        start = time.thread_time()
+        received = receive_burst(
+            burst_records(opened, number), layout, config.bob.receiver
+        )
+        return received, samples, time.thread_time() - start
+
+    bursts = []
+    with ThreadPoolExecutor(config.security.threads) as pool:
+        for received, samples, cpu_s in pool.map(one, range(opened.n_bursts)):
+            timing.dsp_samples += samples
+            timing.dsp_cpu_s += cpu_s
+            bursts.append(received)
+            progress.advance()
+    return bursts
