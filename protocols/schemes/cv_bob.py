@@ -83,6 +83,9 @@ class CvBob:
         Authentication keys by direction.
     decision_directed : bool
         Whether decoded symbols refine the phase of their neighbours.
+    permutation_seed : bytes, 32 bytes, optional
+        Public seed of an earlier processing of the same capture: the same symbols
+        are disclosed and the same figures come out.
     """
 
     def __init__(
@@ -98,8 +101,10 @@ class CvBob:
         keys: dict[str, LinkKeys],
         *,
         decision_directed: bool = False,
+        permutation_seed: bytes | None = None,
     ) -> None:
         self._decision_directed = decision_directed
+        self._given_seed = permutation_seed
         self._bursts, self._layout, self._n_taps = bursts, layout, n_taps
         self._classical, self._security, self._codec = classical, security, codec
         self._entropy = entropy
@@ -264,7 +269,8 @@ class CvBob:
                 parts.append((burst.symbols * scale, 0, DecisionScale(0.0, 0.0)))
         self._symbols = np.concatenate([p[0] for p in parts])
         self._expected = wire.SampleDisclosure
-        self._seed = self._entropy.read(32)
+        fresh = self._entropy.read(32)
+        self._seed = fresh if self._given_seed is None else self._given_seed
         n = self._symbols.size
         self._n_sample = min(self._security.disclosed_symbols, n // 2)
         return [wire.SampleRequest(self._seed, n, self._n_sample)]

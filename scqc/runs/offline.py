@@ -19,6 +19,7 @@ from dsp.settings import FrameLayout
 from protocols.authentication.wegman_carter import PAD_BYTES
 from protocols.key_sink.provision import HASH_PURPOSE, provision
 from protocols.key_sink.sink import KeySink
+from protocols.messages.wire import SampleRequest, decode
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
@@ -36,7 +37,12 @@ from scqc.runs.result import Result
 from scqc.runs.summary import summarise
 from scqc.runs.transmit import run_id
 from scqc.store.alice_record import read_alice_record
-from scqc.store.results import SentMessage, write_result, write_transcript
+from scqc.store.results import (
+    SentMessage,
+    read_transcript,
+    write_result,
+    write_transcript,
+)
 from scqc.store.sealed_reader import Capture, open_capture
 
 RESULT_NAME = "result.json"
@@ -113,7 +119,14 @@ def _process(
         keys = _link_keys(sinks, config)
         with timing.stage("key distillation"):
             exchange = converse(
-                bursts, layout, alice_record, config, header.run_uuid, keys, progress
+                bursts,
+                layout,
+                alice_record,
+                config,
+                header.run_uuid,
+                keys,
+                progress,
+                public_seed(opened.path.parent / TRANSCRIPT_NAME, header.run_uuid),
             )
         _store_key(exchange, sinks, config, header.run_uuid, journal)
     result = summarise(exchange.alice, exchange.bob, bursts, config, timing)
@@ -138,6 +151,7 @@ def converse(
     run_uuid: str,
     keys: tuple[dict[str, LinkKeys], dict[str, LinkKeys]],
     progress: Progress,
+    permutation_seed: bytes | None = None,
 ) -> Exchange:
     """Let the parties talk over an in-process link until both are done.
 
@@ -163,6 +177,7 @@ def converse(
         link,
         keys[1],
         decision_directed=config.bob.receiver.decision_directed,
+        permutation_seed=permutation_seed,
     )
     progress.stage("key distillation")
     messages: list[SentMessage] = []
@@ -178,6 +193,20 @@ def converse(
     if not (alice.finished and bob.finished):
         raise PeerError("the exchange ended before both transcripts were authenticated")
     return Exchange(alice, bob, messages)
+
+
+def public_seed(transcript: Path, run_uuid: str) -> bytes | None:
+    """Return the permutation seed of an earlier processing, if there was one."""
+    if not transcript.exists():
+        return None
+    owner, messages = read_transcript(transcript)
+    if owner != run_uuid:
+        return None
+    for message in messages:
+        said = decode(message.frame)
+        if isinstance(said, SampleRequest):
+            return said.permutation_seed
+    return None
 
 
 def bob_entropy(config: LabConfig) -> EntropySource:
