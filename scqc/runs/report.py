@@ -136,12 +136,14 @@ def _pilot(data: dict[str, Any], plots: dict[str, Any]) -> str:
     facts = [
         ("pilot over noise, per symbol [dB]", "pilot_snr_db", ".1f"),
         ("clock error [ppm]", "clock_ppm", "+.3f"),
-        ("beat of strong pilot or lasers [Hz]", "beat_hz", ",.0f"),
         ("residual phase variance, theory [rad²]", "phase_residual_rad2", ".2e"),
         ("cycle slips", "cycle_slips", "d"),
         ("preamble correlation, peak over rms", "sync_ratio", ".1f"),
     ]
     rows = [(t, format(receiver[k], f)) for t, k, f in facts if k in receiver]
+    carrier = plots.get("spectrum", {}).get("carrier_mhz")
+    if carrier is not None:
+        rows.append(("beat of the two lasers [MHz]", f"{carrier:.3f}"))
     caption = (
         "Left: phase of the strong pilot after its mean frequency is taken off. "
         "Right: the pilot's own noise plus what the smoother could not follow. "
@@ -224,7 +226,9 @@ def _ledger(data: dict[str, Any]) -> str:
         f"{ledger['leak_bits']:,} bits about them were disclosed. Numbers in bit."
     )
     table = _table(
-        ("entry", "bits"), [(t, f"{b:,.0f}") for t, b in [*steps, final]], numbers=1
+        ("entry", "bits"),
+        [(t, figures.signed(b)) for t, b in [*steps, final]],
+        numbers=1,
     )
     return _picture(figures.waterfall(steps, final), "Ledger", caption) + table
 
@@ -245,7 +249,7 @@ def _equality(data: dict[str, Any], plots: dict[str, Any]) -> str:
             row.append(f"{z[score]:+.2f}" if score in z else "")
         rows.append(tuple(row))
     return _table(head, rows, numbers=1) + (
-        '<p class="note">z: difference to all other data of the same kind, over its '
+        '<p class="note">z: difference to all other data together, over its '
         "standard deviation without the calibration they share. Beyond 3.3 is a "
         "one-in-a-thousand event when they are equal.</p>"
     )

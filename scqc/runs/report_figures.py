@@ -32,6 +32,8 @@ STYLE: Any = {
     # Names inside the SVG come from its content, not from chance.
     "svg.hashsalt": "scqc",
 }
+# Full width of the page.
+WIDTH_IN = 10.0
 # Dots per inch of what is not drawn as vectors: clouds of points.
 DPI = 150
 # Share of errors, two-sided 99.9 %, in standard deviations.
@@ -72,13 +74,15 @@ def constellation(plots: dict[str, Any]) -> str:
                 axis.set_title("as received, displaced")
             else:
                 _circle(axis, 0j, float(np.sqrt(0.5 * np.var(points))), "--")
-                axis.set_title("Gaussian variables, displacement removed")
+                axis.set_title(
+                    "displacement removed" if len(panels) > 1 else "as received"
+                )
             _circle(axis, 0j, 1.0, "-", GREEN)
             axis.set_xlabel("x [√SNU]")
             axis.set_ylabel("p [√SNU]")
             axis.set_aspect("equal")
 
-    return _figure(4.6 * len(panels), 4.4, len(panels), draw)
+    return _figure(0.5 * WIDTH_IN * len(panels), 4.4, len(panels), draw)
 
 
 def _cloud(axis: Axes, points: NDArray[np.complex64]) -> None:
@@ -130,9 +134,9 @@ def pilot_phase(plots: dict[str, Any]) -> str:
         axes[0].set_title("smoothed pilot phase")
         axes[1].set_ylabel("standard deviation [rad]")
         axes[1].set_title("measured minus smoothed")
-        axes[1].set_ylim(bottom=0.0)
+        axes[1].set_ylim(0.0, 1.15 * max(float(np.max(r)) for r in residuals if r.size))
 
-    return _figure(9.2, 3.0, 2, draw)
+    return _figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def spectrum(found: dict[str, Any]) -> str:
@@ -154,37 +158,37 @@ def spectrum(found: dict[str, Any]) -> str:
             )
         bottom = min(float(np.percentile(d, 1)) for d in found["density_db"].values())
         top = max(float(np.max(d)) for d in found["density_db"].values())
-        axis.set_ylim(max(bottom, -40.0) - 3.0, top + 9.0)
+        bottom = max(bottom, -40.0) - 3.0
+        axis.set_ylim(bottom, top + 0.35 * (top - bottom))
         axis.set_xlim(0.0, found["frequency_mhz"][-1])
-        strong, weak = found["pilots_mhz"]
-        marks = {
-            "strong pilot": strong,
-            "weak pilot": weak,
-            "carrier": found["carrier_mhz"],
-            "signal band": 0.5 * (low + high),
-        }
-        for name, place in marks.items():
-            if not 0.0 < place < found["frequency_mhz"][-1]:
-                continue
-            if name != "signal band":
-                axis.axvline(place, color=VERMILLION, lw=0.8, ls=":")
-            # Beside its line, so that close neighbours stay legible.
-            side = (
-                "right" if name == "weak pilot" and weak < marks["carrier"] else "left"
-            )
-            axis.text(
-                place,
-                top + 7.0,
-                f" {name} ",
-                ha="center" if name == "signal band" else side,
-                va="center",
-                color=VERMILLION if name != "signal band" else "#8a5a00",
-            )
+        _mark_tones(axis, found, top, 0.08 * (top - bottom))
         axis.set_xlabel("frequency [MHz]")
         axis.set_ylabel("density over shot noise [dB]")
         axis.legend(loc="center right")
 
-    return _figure(9.2, 3.6, 1, draw)
+    return _figure(WIDTH_IN, 3.6, 1, draw)
+
+
+def _mark_tones(axis: Axes, found: dict[str, Any], top_db: float, row: float) -> None:
+    """Name band, pilots and carrier above the curves, each in a row of its own."""
+    strong, weak = found["pilots_mhz"]
+    marks = [
+        ("strong pilot", strong, VERMILLION),
+        ("weak pilot", weak, VERMILLION),
+        ("carrier", found["carrier_mhz"], VERMILLION),
+        ("signal band", 0.5 * sum(found["band_mhz"]), "#8a5a00"),
+    ]
+    right = found["frequency_mhz"][-1]
+    for number, (name, place, colour) in enumerate(marks):
+        if not 0.0 < place < right:
+            continue
+        height = top_db + row * (number + 0.6)
+        side = "left" if place < 0.85 * right else "right"
+        if name == "signal band":
+            side = "center"
+        else:
+            axis.plot([place] * 2, [axis.get_ylim()[0], height], ":", color=colour)
+        axis.text(place, height, f" {name} ", ha=side, va="center", color=colour)
 
 
 def channel_by_burst(
@@ -216,7 +220,7 @@ def channel_by_burst(
             axis.set_ylabel(label)
             _burst_axis(axis, len(bursts))
 
-    return _figure(9.2, 3.0, 2, draw)
+    return _figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def _points(axis: Axes, number: NDArray[np.int64], entries: list[Any]) -> None:
@@ -252,7 +256,7 @@ def bit_errors(found: dict[str, Any]) -> str:
         _burst_axis(axes[0], bits.size)
         _histogram(axes[1], found["iterations"], found["limit"], "FEC frames")
 
-    return _figure(9.2, 3.0, 2, draw)
+    return _figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def wilson(rate: float, n: float) -> tuple[float, float]:
@@ -280,20 +284,23 @@ def decoder_iterations(plots: dict[str, Any]) -> str:
         found, limit = plots["decoder_iterations"], plots["decoder_limit"]
         _histogram(axis, found, limit, "reconciliation frames")
 
-    return _figure(5.6, 2.8, 1, draw)
+    return _figure(0.6 * WIDTH_IN, 2.8, 1, draw)
 
 
 def _histogram(
     axis: Axes, iterations: NDArray[np.int64], limit: int, what: str
 ) -> None:
     """Count frames by iterations; the limit is where a decoder gives up."""
+    from matplotlib.ticker import MaxNLocator
+
     width = max(1, -(-limit // 60))
     bins = np.arange(0, limit + 2 * width, width) - 0.5
     axis.hist(iterations, bins=list(bins), color=BLUE)
     axis.axvline(limit, color=VERMILLION, ls=":", label=f"limit {limit}")
     axis.set_xlabel("decoder iterations")
     axis.set_ylabel(what)
-    axis.legend(loc="best")
+    axis.legend(loc="upper center")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def waterfall(steps: list[tuple[str, float]], final: tuple[str, float]) -> str:
@@ -306,7 +313,7 @@ def waterfall(steps: list[tuple[str, float]], final: tuple[str, float]) -> str:
         for row, (label, bits) in enumerate(steps):
             left, colour = level, VERMILLION if bits < 0 else BLUE
             axis.barh(row, unit * bits, left=unit * left, color=colour)
-            _bar_text(axis, row, unit, max(left, left + bits), f"{bits:+,.0f}")
+            _bar_text(axis, row, unit, max(left, left + bits), signed(bits))
             level += bits
             labels.append(label)
             axis.plot([unit * level] * 2, [row, row + 1], color=GREY, lw=0.8)
@@ -314,7 +321,7 @@ def waterfall(steps: list[tuple[str, float]], final: tuple[str, float]) -> str:
         row = len(steps)
         colour = GREEN if bits > 0 else ORANGE
         axis.barh(row, unit * bits, color=colour)
-        _bar_text(axis, row, unit, max(bits, 0.0), f"{bits:,.0f}")
+        _bar_text(axis, row, unit, max(bits, 0.0), signed(bits))
         labels.append(label)
         axis.axvline(0.0, color="black", lw=0.8)
         axis.set_yticks(range(len(labels)), labels)
@@ -323,8 +330,24 @@ def waterfall(steps: list[tuple[str, float]], final: tuple[str, float]) -> str:
         axis.set_xlabel(name)
         axis.grid(False, axis="y")
 
-    return _figure(9.2, 0.36 * len(steps) + 1.2, 1, draw)
+    return _figure(WIDTH_IN, 0.36 * len(steps) + 1.2, 1, draw)
 
 
 def _bar_text(axis: Axes, row: int, unit: float, bits: float, text: str) -> None:
-    axis.text(unit * bits, row, f"  {text}", va="center", ha="left", fontsize=8.5)
+    # On white, since a number may fall on the line of zero.
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    axis.annotate(
+        text,
+        (unit * bits, row),
+        (6, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+        bbox=box,
+    )
+
+
+def signed(bits: float) -> str:
+    """Write an amount of bits with its sign, and zero without."""
+    text = f"{bits:,.0f}".replace("-", "\N{MINUS SIGN}")
+    return "0" if text in ("0", "\N{MINUS SIGN}0") else text
