@@ -50,8 +50,6 @@ TRANSCRIPT_NAME = "transcript.scqc"
 ALICE_NAME = "alice.scqc"
 # Authentication key of a simulated bench: enough for a thousand blocks.
 SIMULATED_START_BITS = 128 * 1024
-# Where a bench with real instruments keeps its sinks (`scqc keys provision`).
-KEYS_DIRECTORY = Path("keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +237,7 @@ def _alice_record(path: Path, run_uuid: str, config: LabConfig) -> AliceRecord:
 def _sinks(config: LabConfig, folder: Path) -> Iterator[tuple[KeySink, KeySink]]:
     """Open both key sinks; a simulated bench provisions its own start key."""
     simulated = config.sim is not None
-    directory = folder / "keys" if simulated else KEYS_DIRECTORY
+    directory = folder / "keys" if simulated else Path(config.keys.directory)
     if simulated:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
