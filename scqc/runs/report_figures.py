@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
-ORANGE, GREY = "#E69F00", "#666666"
+ORANGE, GREY, BROWN = "#E69F00", "#666666", "#8A5A00"
 STYLE: Any = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -172,23 +172,20 @@ def spectrum(found: dict[str, Any]) -> str:
 def _mark_tones(axis: Axes, found: dict[str, Any], top_db: float, row: float) -> None:
     """Name band, pilots and carrier above the curves, each in a row of its own."""
     strong, weak = found["pilots_mhz"]
-    marks = [
-        ("strong pilot", strong, VERMILLION),
-        ("weak pilot", weak, VERMILLION),
-        ("carrier", found["carrier_mhz"], VERMILLION),
-        ("signal band", 0.5 * sum(found["band_mhz"]), "#8a5a00"),
-    ]
-    right = found["frequency_mhz"][-1]
-    for number, (name, place, colour) in enumerate(marks):
+    tones = [(strong, "strong pilot"), (weak, "weak pilot")]
+    tones.append((found["carrier_mhz"], "carrier"))
+    bottom, right = axis.get_ylim()[0], found["frequency_mhz"][-1]
+    # Lines fall off to the right, so that none crosses a name.
+    for number, (place, name) in enumerate(sorted(tones, reverse=True)):
         if not 0.0 < place < right:
             continue
         height = top_db + row * (number + 0.6)
-        side = "left" if place < 0.85 * right else "right"
-        if name == "signal band":
-            side = "center"
-        else:
-            axis.plot([place] * 2, [axis.get_ylim()[0], height], ":", color=colour)
-        axis.text(place, height, f" {name} ", ha=side, va="center", color=colour)
+        axis.plot([place] * 2, [bottom, height], ":", color=VERMILLION)
+        side = "left" if place < 0.9 * right else "right"
+        axis.text(place, height, f" {name} ", ha=side, va="center", color=VERMILLION)
+    middle = 0.5 * sum(found["band_mhz"])
+    height = top_db + row * 3.6
+    axis.text(middle, height, "signal band", ha="center", va="center", color=BROWN)
 
 
 def channel_by_burst(
