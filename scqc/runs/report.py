@@ -99,7 +99,7 @@ def _page(result: Result) -> str:
 def _sections(result: Result) -> Iterator[tuple[str, str, str]]:
     """Yield identifier, title and content, in reading order."""
     data, plots = result.data, result.plots
-    yield "figures", "Main figures", _rows(result.table())
+    yield "figures", "Main figures", _main(result)
     yield "constellation", "Constellation", _constellation(plots)
     yield "pilot", "Pilot phase", _pilot(data, plots)
     yield "spectrum", "Spectrum of the first burst", _spectrum(plots)
@@ -110,6 +110,13 @@ def _sections(result: Result) -> Iterator[tuple[str, str, str]]:
     yield "equality", "Equality of quadratures and bit classes", _equality(data, plots)
     yield "timing", "Time per stage", _timing(data)
     yield "provenance", "Provenance", _provenance(plots)
+
+
+def _main(result: Result) -> str:
+    """Repeat the terminal's table, and why the payload did not arrive."""
+    problem = result.data.get("payload", {}).get("problem")
+    note = f'<p class="note">Payload: {_text(problem)}</p>' if problem else ""
+    return _rows(result.table()) + note
 
 
 def _constellation(plots: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp.decision import DecisionScale
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -70,7 +72,7 @@ def constellation(plots: dict[str, Any]) -> str:
         for axis, (points, scale) in zip(np.atleast_1d(axes), panels, strict=True):
             _cloud(axis, points)
             if scale is not None:
-                _displacements(axis, scale.amplitude, scale.variance**0.5)
+                _displacements(axis, scale, plots["psk"])
                 axis.set_title("as received, displaced")
             else:
                 _circle(axis, 0j, float(np.sqrt(0.5 * np.var(points))), "--")
@@ -91,12 +93,15 @@ def _cloud(axis: Axes, points: NDArray[np.complex64]) -> None:
     )
 
 
-def _displacements(axis: Axes, amplitude: float, deviation: float) -> None:
-    """Mark the four displacements and one standard deviation around each."""
-    for x in (-amplitude, amplitude):
-        for p in (-amplitude, amplitude):
+def _displacements(axis: Axes, scale: DecisionScale, psk: str) -> None:
+    """Mark the displacements and one standard deviation around each."""
+    for x in (-scale.amplitude, scale.amplitude):
+        for p in (-scale.amplitude, scale.amplitude):
+            # BPSK puts the same sign on both quadratures.
+            if psk == "bpsk" and x != p:
+                continue
             axis.plot(x, p, "+", color=VERMILLION, ms=9, mew=2)
-            _circle(axis, complex(x, p), deviation, "--")
+            _circle(axis, complex(x, p), scale.variance**0.5, "--")
 
 
 def _circle(

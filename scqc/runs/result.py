@@ -42,10 +42,12 @@ class Result:
         """Return what the terminal shows."""
         data = self.data
         rows: list[tuple[str, str]] = []
-        if "payload" in data:
+        # Without displacement there is no payload and no bit to be wrong.
+        displaced = data.get("classical", {}).get("frames", 0) > 0
+        if displaced and "payload" in data:
             state = "delivered" if data["payload"]["delivered"] else "not delivered"
             rows.append(("payload", f"{data['payload']['bytes']} bytes, {state}"))
-        if "classical" in data:
+        if displaced:
             classical = data["classical"]
             rows.append(("raw bit error rate", f"{classical['ber_raw']:.3e}"))
             lost = f"{classical['frames_lost']} of {classical['frames']}"

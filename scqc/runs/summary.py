@@ -227,7 +227,11 @@ def _plots(
     }
     report, classical = bob.report, config.classical
     if report.scales:
-        entry |= {"constellation": displaced, "scale": report.scales[0]}
+        entry |= {
+            "constellation": displaced,
+            "scale": report.scales[0],
+            "psk": classical.psk,
+        }
     entry["errors"] = error_plots(
         report, classical.target_raw_ber, classical.fec_iterations
     )

@@ -101,6 +101,7 @@ def plots(text="plain"):
         "residual": residual,
         "constellation": residual + np.complex64(3 + 3j),
         "scale": DecisionScale(3.0, 1.5),
+        "psk": "qpsk",
         "pilot_phase_rad": [rng.normal(size=120) for _ in range(8)],
         "pilot_residual_rad": [np.full(120, 0.01) for _ in range(8)],
         "spectrum": {
@@ -224,6 +225,7 @@ def test_nothing_is_fetched(whole):
 def test_texts_of_a_file_are_only_texts(tmp_path):
     made = data()
     made["timing"] = {HOSTILE: 1.0}
+    made["payload"]["problem"] = HOSTILE
     made["quantum"]["classes"] = {HOSTILE: entry()}
     page = written(tmp_path, Result(made, HOSTILE, plots(HOSTILE)))
     reader = Reader(page)
@@ -250,6 +252,28 @@ def test_without_key_the_ledger_says_what_is_missing(whole, tmp_path):
     assert "−2,500" in page
     assert '<p class="verdict">' in page
     assert '<p class="verdict key">' in whole
+
+
+def test_table_leaves_out_what_was_not_sent():
+    made = data()
+    assert {"payload", "raw bit error rate"} < dict(Result(made, "v").table()).keys()
+    made["classical"]["frames"] = 0
+    left = dict(Result(made, "v").table())
+    assert not {"payload", "raw bit error rate", "classical frames lost"} & left.keys()
+    assert "secret key" in left
+
+
+@pytest.mark.parametrize(("psk", "crosses"), [("qpsk", 4), ("bpsk", 2)])
+def test_a_cross_for_each_displacement(psk, crosses):
+    class Axis:
+        drawn = 0
+
+        def plot(self, x, p, style, **options):
+            self.drawn += style == "+"
+
+    axis = Axis()
+    figures._displacements(axis, DecisionScale(3.0, 1.5), psk)
+    assert axis.drawn == crosses
 
 
 @pytest.mark.usefixtures("no_pictures")
