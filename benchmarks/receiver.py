@@ -234,7 +234,7 @@ def _excess_noise(bench: LabConfig, symbols: int) -> float:
     return estimate_channel(sums, detector, "error-corrected").xi_snu
 
 
-def foreign(folder: Path, qosst: str | None) -> dict[str, Any]:
+def foreign(folder: Path, qosst: str | None, quick: bool = False) -> dict[str, Any]:
     """Process a foreign capture here, and through the peer if there is one."""
     from scqc.runs.foreign import import_foreign_npy
     from scqc.runs.offline import process_capture
@@ -251,11 +251,12 @@ def foreign(folder: Path, qosst: str | None) -> dict[str, Any]:
     told = json.loads((folder / "receiver_knows.json").read_text())
     entry: dict[str, Any] = {"here": _foreign_row(result.data, told, spent)}
     if qosst is not None:
-        done = subprocess.run(
-            [qosst, str(PEER), str(folder)], capture_output=True, text=True, check=False
-        )
+        command = [qosst, str(PEER), str(folder), *(["--quick"] if quick else [])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            entry["qosst"] = json.loads(done.stdout.splitlines()[-1])
+            best = json.loads(done.stdout.splitlines()[-1])
+            entry["qosst, defaults"] = best.pop("defaults")
+            entry["qosst, best setting"] = best
         else:
             entry["qosst"] = {"failed": done.stderr.strip().splitlines()[-1:]}
     return entry
@@ -292,7 +293,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "phase_budget": phase_budget(arguments.quick),
     }
     if arguments.capture is not None:
-        found["foreign"] = foreign(arguments.capture, arguments.qosst)
+        found["foreign"] = foreign(arguments.capture, arguments.qosst, arguments.quick)
     return found
 
 
