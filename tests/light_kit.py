@@ -34,10 +34,9 @@ BEAT_HZ = 150e6
 SPAN = 32
 
 
-def small_layout(symbols=4096, preamble=1024, **changes):
-    return FrameLayout(
-        symbols=symbols, preamble=QpskPreamble(symbols=preamble), **changes
-    )
+def small_layout(symbols=4096, preamble=1024, amplitude=12.0, **changes):
+    known = QpskPreamble(symbols=preamble, amplitude_sqrt_snu=amplitude)
+    return FrameLayout(symbols=symbols, preamble=known, **changes)
 
 
 def receiver(**changes):
@@ -60,6 +59,7 @@ class Scene:
     offset_hz: float = 0.0
     linewidth_hz: float = 0.0
     displacement: float = 8.0
+    preamble_amplitude: float = 12.0
     v_a_snu: float = 2.0
     pilot_db: float = 40.0
     noise: float = 1.0
@@ -91,7 +91,7 @@ class Light:
 def light(scene: Scene) -> Light:
     """Write down a record: pulses, pilots, carrier phase, shot noise."""
     rng = np.random.default_rng([scene.seed, 77])
-    layout = small_layout(scene.symbols, scene.preamble)
+    layout = small_layout(scene.symbols, scene.preamble, scene.preamble_amplitude)
     signs = 1.0 - 2.0 * rng.integers(0, 2, (scene.symbols, 2))
     gauss = math.sqrt(scene.v_a_snu) * rng.standard_normal((scene.symbols, 2))
     data = (scene.displacement * signs + gauss) @ np.array([1.0, 1.0j])

@@ -55,10 +55,16 @@ def test_lost_frames_stay_in_the_estimate_and_dropping_them_would_bias_it():
     n = estimate.samples
     sigma = math.sqrt(2.0 * float(np.mean(variances**2)) / n)
     assert abs(estimate.noise_bob_snu - truth) < SIGMAS * sigma
+    # The FEC's own wrong guess of a lost frame would fold its Gaussian and lower T.
+    sigma_t = 2.0 * math.sqrt(float(variances.mean()) / (n * channel.v_a_snu))
+    assert estimate.transmittance / channel.transmittance == pytest.approx(
+        1.0, abs=SIGMAS * sigma_t / channel.gain
+    )
+    assert bob.report.fec_errors > 1000
     assert bob.distillation == done.alice.distillation
     # The break: post-selection on the CRC, the rest of the path unchanged.
     per_frame = block.codec.fec.n_bits // 2
-    kept = np.repeat(bob._crc_ok, per_frame)
+    kept = np.repeat(bob._reception.crc_ok, per_frame)
     values = block.alice.symbols[kept].view(np.float32)
     dropped = regress(values, bob._symbols[kept].view(np.float32))
     biased = dropped.residual_snu - 1.0 - channel.electronic_snu
@@ -327,3 +333,22 @@ def test_another_entropy_source_gives_another_key_of_the_same_light():
     other = talk(BLOCK, entropy_seed=2).run()
     assert other.bob.key() == other.alice.key()
     assert other.bob.key()[0] != REFERENCE.bob.key()[0]
+
+
+def test_bob_checks_alices_statistics_against_his_own_data():
+    """She rebuilt his data from 16-bit rotations: 1e-4 is generous, 3e-4 is not."""
+    number = next(
+        i
+        for i, (_, data) in enumerate(REFERENCE.messages)
+        if isinstance(wire.decode(data), wire.EstimationReport)
+    )
+    report = wire.decode(REFERENCE.messages[number][1])
+    for name in ("x0", "p0"):
+        sums = [
+            msgspec.structs.replace(s, yy=s.yy * 1.0003) if s.name == name else s
+            for s in report.sums
+        ]
+        forged = wire.encode(wire.EstimationReport(sums, report.bursts))
+        changed = talk(BLOCK)
+        with pytest.raises(ProtocolAbort, match="must agree to 1e-4"):
+            changed.run(lambda at, _, d, f=forged: f if at == number else d)
