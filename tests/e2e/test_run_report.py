@@ -5,7 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from foreign_kit import PILOTS_HZ, ForeignScene, synthesise, write_folder
 
+from scqc.runs.foreign import import_foreign_npy
+from scqc.runs.offline import process_capture
+from scqc.runs.progress import Silent
 from scqc.runs.report import write_report
 from scqc.runs.report_data import N_FFT
 
@@ -77,3 +81,32 @@ def test_plots_are_no_part_of_the_json(finished, tmp_path):
     assert "plots" not in finished.result.as_json()
     write_report(tmp_path / "again.html", finished.result)
     assert (tmp_path / "again.html").read_text(encoding="utf-8").startswith("<!DOCTYPE")
+
+
+def test_a_foreign_capture_has_a_report_without_bits_and_key(tmp_path):
+    folder = write_folder(synthesise(ForeignScene(symbols=5000)), tmp_path / "in")
+    # Whoever made the files may have written anything into them.
+    told = folder / "receiver_knows.json"
+    hostile = json.loads(told.read_text()) | {"units": "<script>alert(1)</script>"}
+    told.write_text(json.dumps(hostile))
+    import_foreign_npy(folder, tmp_path / "foreign.h5")
+    result = process_capture(
+        tmp_path / "foreign.h5",
+        tmp_path / "out",
+        Silent(),
+        symbols=folder / "alice_symbols.npy",
+    )
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)">', page) == [
+        "figures",
+        "constellation",
+        "pilot",
+        "spectrum",
+        "equality",
+        "provenance",
+    ]
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    pilots_mhz = result.plots["spectrum"]["pilots_mhz"]
+    spacing_mhz = 1e-6 * (PILOTS_HZ[1] - PILOTS_HZ[0])
+    assert pilots_mhz[1] - pilots_mhz[0] == pytest.approx(spacing_mhz, abs=0.01)
