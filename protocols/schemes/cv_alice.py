@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +16,13 @@ from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.schemes.cv_common import (
-    Distillation,
     Outcome,
     amplify,
     detector,
     distil,
 )
-from protocols.schemes.transcript import (
-    ALICE_TO_BOB,
-    BOB_TO_ALICE,
-    LinkKeys,
-    Transcript,
-)
+from protocols.schemes.party import Party
+from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import ClassicalSettings, SecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
@@ -57,7 +53,7 @@ class AliceRecord:
     n_bursts: int = 1
 
 
-class CvAlice:
+class CvAlice(Party):
     """State machine without input or output: bytes in, bytes out.
 
     Parameters
@@ -78,72 +74,25 @@ class CvAlice:
         link: str,
         keys: dict[str, LinkKeys],
     ) -> None:
+        directions = (ALICE_TO_BOB, BOB_TO_ALICE)
+        super().__init__("alice", link, directions, keys, wire.FrameReport)
         self._record, self._classical, self._security = record, classical, security
-        self._transcript = Transcript(link, ALICE_TO_BOB, BOB_TO_ALICE, keys)
-        self._expected: tuple[type[wire.Message], ...] = (wire.FrameReport,)
-        self.distillation: Distillation | None = None
-        self.authenticated = False
-        self._key = b""
-        self._n_key_bits = 0
 
-    @property
-    def finished(self) -> bool:
-        """Whether the exchange has come to its end."""
-        return self.authenticated
-
-    def key(self) -> tuple[bytes, int]:
-        """Return the packed key and its length [bit].
-
-        Raises
-        ------
-        PeerError
-            Before Bob's transcript was authenticated.
-        """
-        if not self.authenticated:
-            raise PeerError("alice: no key before the transcript is authenticated")
-        return self._key, self._n_key_bits
-
-    def receive(self, data: bytes) -> list[bytes]:
-        """Take one message of Bob's; return the answers.
-
-        Raises
-        ------
-        PeerError
-            If the message is malformed or not the one expected now.
-        ProtocolAbort
-            If a security check fails.
-        """
-        message = self._transcript.receive(data)
-        if not isinstance(message, self._expected):
-            names = " or ".join(kind.__name__ for kind in self._expected)
-            raise PeerError(f"alice: got {type(message).__name__}, expected {names}")
+    def _answers(self, message: wire.Message) -> Iterable[wire.AnyMessage]:
         match message:
             case wire.FrameReport():
-                answers = self._disclose_frames(message)
+                return self._disclose_frames(message)
             case wire.SampleRequest():
-                answers = self._disclose_sample(message)
+                return self._disclose_sample(message)
             case wire.ReconciliationOffer():
-                answers = self._reconcile(message)
+                return self._reconcile(message)
             case wire.RetrySyndromes():
-                answers = self._retry(message)
+                return self._retry(message)
             case wire.FailedFrames():
-                answers = self._estimate(message)
+                return self._estimate(message)
             case wire.Amplification():
-                answers = self._amplify(message)
-            case wire.TranscriptTag():
-                self._transcript.check_peer(message.tag)
-                self.authenticated = True
-                answers = []
-            case _:
-                raise PeerError(f"alice: unexpected {type(message).__name__}")
-        sent = [self._transcript.send(answer) for answer in answers]
-        if isinstance(message, wire.Amplification):
-            # The tag covers everything sent so far, the verdict included.
-            sent.append(self._transcript.send(self._tag()))
-        return sent
-
-    def _tag(self) -> wire.TranscriptTag:
-        return wire.TranscriptTag(self._transcript.own_tag())
+                return self._amplify(message)
+        return []
 
     def _disclose_frames(self, report: wire.FrameReport) -> list[wire.AnyMessage]:
         coded = self._record.coded
@@ -262,7 +211,7 @@ class CvAlice:
             )
         return [wire.EstimationReport(self._sums, by_time)]
 
-    def _amplify(self, message: wire.Amplification) -> list[wire.AnyMessage]:
+    def _amplify(self, message: wire.Amplification) -> Iterator[wire.AnyMessage]:
         displacement: Displacement = (
             "none" if self._classical.psk == "none" else "error-corrected"
         )
@@ -291,9 +240,11 @@ class CvAlice:
             self._key = amplify(
                 self._words, self._outcome.accepted, message.seed, secret
             )
-        self._n_key_bits = secret
+        self._secret_bits = secret
         self._expected = (wire.TranscriptTag,)
-        return [wire.Verdict(secret)]
+        yield wire.Verdict(secret)
+        # The verdict is sent by now, so the tag covers it too.
+        yield self._tag()
 
 
 def _side_information(

@@ -5,21 +5,14 @@ Bob uses his own samples and what Alice disclosed, nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.coding.frames import FrameCodec, OpenedFrames
-from dsp.decision import DecisionScale, decision_scale, map_bits, soft_bits
-from dsp.decision_phase import refine_phase
-from dsp.displacement import remove_displacement
-from dsp.framing import preamble_symbols
+from dsp.coding.frames import FrameCodec
 from dsp.pipeline import ReceivedBurst
-from dsp.settings import FrameLayout, QpskPreamble
+from dsp.settings import FrameLayout
 from protocols.estimation.channel import Detector, Displacement
 from protocols.estimation.regression import Sums, regress
 from protocols.messages import wire
@@ -28,42 +21,21 @@ from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.reconciliation.rates import choose_rate
 from protocols.schemes.cv_common import (
-    Distillation,
     Outcome,
     amplify,
     detector,
     distil,
 )
-from protocols.schemes.transcript import (
-    ALICE_TO_BOB,
-    BOB_TO_ALICE,
-    LinkKeys,
-    Transcript,
-)
+from protocols.schemes.cv_reception import Cancellation, ClassicalReport, Reception
+from protocols.schemes.party import Party
+from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import ClassicalSettings, SecuritySettings
 from protocols.verification.tags import tags
-from scqc.core.errors import PayloadError, PeerError, ProtocolAbort, SignalError
+from scqc.core.errors import PeerError, ProtocolAbort
 from scqc.core.rng import EntropySource, permutation, random_bits
 
 
-@dataclass(slots=True)
-class ClassicalReport:
-    """What became of the classical frames."""
-
-    frames: int = 0
-    frames_lost: int = 0
-    raw_errors: int = 0
-    burst_raw_errors: list[int] = field(default_factory=list)
-    burst_raw_bits: list[int] = field(default_factory=list)
-    fec_errors: int = 0
-    raw_bits: int = 0
-    iterations: list[int] = field(default_factory=list)
-    payload: bytes | None = None
-    payload_problem: str = ""
-    scales: list[DecisionScale] = field(default_factory=list)
-
-
-class CvBob:
+class CvBob(Party):
     """State machine without input or output: bytes in, bytes out.
 
     Parameters
@@ -103,25 +75,33 @@ class CvBob:
         decision_directed: bool = False,
         permutation_seed: bytes | None = None,
     ) -> None:
-        self._decision_directed = decision_directed
+        directions = (BOB_TO_ALICE, ALICE_TO_BOB)
+        super().__init__("bob", link, directions, keys, wire.FrameDisclosure)
+        self._bursts, self._security, self._entropy = bursts, security, entropy
         self._given_seed = permutation_seed
-        self._bursts, self._layout, self._n_taps = bursts, layout, n_taps
-        self._classical, self._security, self._codec = classical, security, codec
-        self._entropy = entropy
-        self._transcript = Transcript(link, BOB_TO_ALICE, ALICE_TO_BOB, keys)
-        self._expected: type[wire.Message] = wire.FrameDisclosure
-        self._opened: list[OpenedFrames] = []
-        self.report = ClassicalReport()
-        self.distillation: Distillation | None = None
+        self._reception = None
+        if codec is not None:
+            self._reception = Reception(
+                bursts,
+                layout,
+                classical,
+                codec,
+                Cancellation(n_taps, decision_directed),
+                security.threads,
+            )
         self.sample_sums: dict[str, Sums] = {}
         self.class_sums: list[wire.ClassSums] = []
         self.burst_sums: list[wire.ClassSums] = []
-        self.authenticated = False
         self.code: ReconciliationCode | None = None
         self.outcome: Outcome | None = None
-        self._secret_bits = 0
-        self._key = b""
         self._disclosed = np.zeros(0, dtype=np.int64)
+
+    @property
+    def report(self) -> ClassicalReport:
+        """What became of the classical frames; empty without displacement."""
+        if self._reception is None:
+            return ClassicalReport()
+        return self._reception.report
 
     @property
     def n_symbols(self) -> int:
@@ -153,174 +133,46 @@ class CvBob:
             self._symbols[shown].copy(),
         )
 
-    @property
-    def finished(self) -> bool:
-        """Whether the exchange has come to its end."""
-        return self.authenticated
-
-    def key(self) -> tuple[bytes, int]:
-        """Return the packed key and its length [bit].
-
-        Raises
-        ------
-        PeerError
-            Before Alice's transcript was authenticated.
-        """
-        if not self.authenticated:
-            raise PeerError("bob: no key before the transcript is authenticated")
-        return self._key, self._secret_bits
-
     def start(self) -> list[bytes]:
         """Decode the classical frames and open the exchange."""
-        if self._codec is not None:
-            with ThreadPoolExecutor(self._security.threads) as pool:
-                self._opened = list(pool.map(self._open, range(len(self._bursts))))
-        ok = [o.crc_ok for o in self._opened]
-        flags = np.concatenate(ok) if ok else np.zeros(0, dtype=np.bool_)
-        if flags.size and not flags.any():
-            raise SignalError(
-                f"classical frames: none of {flags.size} passed its CRC; lower "
-                "target_raw_ber or fec_rate, or check that the run's frames are these"
-            )
-        self._crc_ok = flags
-        self.report.frames = int(flags.size)
-        self.report.frames_lost = int(np.count_nonzero(~flags))
-        self.report.iterations = [int(i) for o in self._opened for i in o.iterations]
+        flags = np.zeros(0, dtype=np.bool_)
+        if self._reception is not None:
+            flags = self._reception.decode()
         packed = wire.pack_bits(flags.astype(np.uint8))
         return [self._transcript.send(wire.FrameReport(flags.size, packed))]
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Take one message of Alice's; return the answers.
-
-        Raises
-        ------
-        PeerError
-            If the message is malformed or not the one expected now.
-        ProtocolAbort
-            If a security check fails.
-        """
-        message = self._transcript.receive(data)
-        if not isinstance(message, self._expected):
-            raise PeerError(
-                f"bob: got {type(message).__name__}, expected {self._expected.__name__}"
-            )
+    def _answers(self, message: wire.Message) -> list[wire.AnyMessage]:
         match message:
             case wire.FrameDisclosure():
-                answers = self._remove_displacement(message)
+                return self._request_sample(message)
             case wire.SampleDisclosure():
-                answers = self._offer(message)
+                return self._offer(message)
             case wire.ReconciliationResult():
-                answers = self._disclose_failed(message)
+                return self._disclose_failed(message)
             case wire.EstimationReport():
-                answers = self._distil(message)
+                return self._distil(message)
             case wire.Verdict():
-                answers = self._check_verdict(message)
+                return self._check_verdict(message)
             case wire.TranscriptTag():
-                self._transcript.check_peer(message.tag)
-                self.authenticated = True
-                answers = [wire.TranscriptTag(self._transcript.own_tag())]
-            case _:
-                raise PeerError(f"bob: unexpected {type(message).__name__}")
-        return [self._transcript.send(answer) for answer in answers]
+                return [self._tag()]
+        return []
 
-    # The classical stream -----------------------------------------------------
-
-    def _open(self, index: int) -> OpenedFrames:
-        burst, codec = self._bursts[index], self._codec
-        if codec is None or self._classical.psk == "none":
-            raise ProtocolAbort("bob: no frames without displacement")
-        scale = decision_scale(burst.symbols)
-        llr = soft_bits(burst.symbols, scale, self._classical.psk)
-        frames = self._classical.frames_per_burst
-        return codec.open(
-            llr.reshape(frames, codec.fec.n_bits),
-            index * frames,
-            self._classical.fec_iterations,
-        )
-
-    def _remove_displacement(
+    def _request_sample(
         self, disclosure: wire.FrameDisclosure
     ) -> list[wire.AnyMessage]:
-        """Subtract the displacement of every frame, decoded or disclosed."""
-        parts = []
-        if self._codec is not None:
-            n_bits = self._codec.fec.n_bits
-            coded = np.concatenate([o.coded for o in self._opened])
-            failed = np.flatnonzero(~self._crc_ok)
-            bits = wire.unpack_bits(
-                "frame disclosure", disclosure.coded, failed.size * n_bits
-            )
-            sent = bits.reshape(failed.size, n_bits)
-            self.report.fec_errors = int(np.count_nonzero(coded[failed] != sent))
-            coded[failed] = sent
-            per_burst = coded.reshape(len(self._bursts), -1)
-            with ThreadPoolExecutor(self._security.threads) as pool:
-                parts = list(pool.map(self._clean, self._bursts, per_burst))
-            self.report.burst_raw_errors = [p[1] for p in parts]
-            self.report.burst_raw_bits = [2 * p[0].size for p in parts]
-            self.report.raw_errors = sum(self.report.burst_raw_errors)
-            self.report.raw_bits = sum(self.report.burst_raw_bits)
-            self.report.scales = [p[2] for p in parts]
-            if self._crc_ok.any():
-                self._deliver(disclosure.payload_sha256)
+        """Clean the symbols, then ask for a random sample of Alice's values."""
+        if self._reception is not None:
+            self._symbols = self._reception.clean(disclosure)
         else:
-            for burst in self._bursts:
-                scale = np.float32(1.0 / burst.unit.scale)
-                parts.append((burst.symbols * scale, 0, DecisionScale(0.0, 0.0)))
-        self._symbols = np.concatenate([p[0] for p in parts])
-        self._expected = wire.SampleDisclosure
+            self._symbols = np.concatenate(
+                [b.symbols * np.float32(1.0 / b.unit.scale) for b in self._bursts]
+            )
         fresh = self._entropy.read(32)
         self._seed = fresh if self._given_seed is None else self._given_seed
         n = self._symbols.size
         self._n_sample = min(self._security.disclosed_symbols, n // 2)
+        self._expected = (wire.SampleDisclosure,)
         return [wire.SampleRequest(self._seed, n, self._n_sample)]
-
-    def _clean(
-        self, burst: ReceivedBurst, coded: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.complex64], int, DecisionScale]:
-        """Return one burst's symbols in sqrt(SNU), raw errors, decision scale."""
-        if self._classical.psk == "none":
-            raise ProtocolAbort("bob: no displacement to remove")
-        directions = map_bits(coded, self._classical.psk)
-        signs = directions.view(np.float32)
-        wrong = int(np.count_nonzero(burst.symbols.view(np.float32) * signs < 0.0))
-        scale = decision_scale(burst.symbols)
-        in_snu = DecisionScale(
-            scale.amplitude / burst.unit.scale, scale.variance / burst.unit.scale**2
-        )
-        before = np.zeros(0, dtype=np.complex64)
-        preamble = self._layout.preamble
-        if isinstance(preamble, QpskPreamble):
-            ratio = burst.preamble_gain * preamble.amplitude_sqrt_snu / scale.amplitude
-            before = (ratio * preamble_symbols(preamble)).astype(np.complex64)
-        symbols = burst.symbols
-        if self._decision_directed:
-            report = burst.report
-            symbols = refine_phase(
-                symbols,
-                directions,
-                scale,
-                report.lock.phase_noise,
-                report.hops_per_symbol,
-            )
-        removal = remove_displacement(symbols, directions, before, self._n_taps)
-        return removal.symbols * np.float32(1.0 / burst.unit.scale), wrong, in_snu
-
-    def _deliver(self, digest: bytes) -> None:
-        """Assemble the payload if every frame that carries it arrived."""
-        codec = self._codec
-        if codec is None:
-            return
-        try:
-            payload = codec.assemble(self._opened)
-        except PayloadError as error:
-            # Lost frames are a result, not a failure: the key does not need them.
-            self.report.payload_problem = str(error)
-            return
-        if hashlib.sha256(payload).digest() == digest:
-            self.report.payload = payload
-
-    # The key ------------------------------------------------------------------
 
     def _offer(self, disclosure: wire.SampleDisclosure) -> list[wire.AnyMessage]:
         """Choose the rate from the sample and publish side information."""
@@ -377,7 +229,7 @@ class CvBob:
         )
         self._words = words.reshape(frames, code.n)
         tag_key = self._entropy.read(16)
-        self._expected = wire.ReconciliationResult
+        self._expected = (wire.ReconciliationResult,)
         return [
             wire.ReconciliationOffer(
                 rate,
@@ -410,7 +262,7 @@ class CvBob:
     @property
     def displacement(self) -> Displacement:
         """How the displacement was removed."""
-        return "none" if self._codec is None else "error-corrected"
+        return "none" if self._reception is None else "error-corrected"
 
     def _disclose_failed(
         self, result: wire.ReconciliationResult
@@ -426,7 +278,7 @@ class CvBob:
         if first and not accepted.all() and self.code is not None:
             rows = self.code.retry_syndrome(self._words[retried])
             return [wire.RetrySyndromes(wire.pack_bits(rows))]
-        self._expected = wire.EstimationReport
+        self._expected = (wire.EstimationReport,)
         return [wire.FailedFrames(wire.pack_bits(self._words[~accepted]))]
 
     def _distil(self, report: wire.EstimationReport) -> list[wire.AnyMessage]:
@@ -460,7 +312,7 @@ class CvBob:
             seed = self._entropy.read((toeplitz.seed_length(raw) + 7) // 8)
             self._key = amplify(self._words, outcome.accepted, seed, secret)
         self._secret_bits = secret
-        self._expected = wire.Verdict
+        self._expected = (wire.Verdict,)
         return [wire.Amplification(secret, seed)]
 
     def _check_verdict(self, verdict: wire.Verdict) -> list[wire.AnyMessage]:
@@ -469,5 +321,5 @@ class CvBob:
                 f"verdict: Alice counts {verdict.secret_bits} secret bits, we count "
                 f"{self._secret_bits}"
             )
-        self._expected = wire.TranscriptTag
+        self._expected = (wire.TranscriptTag,)
         return []

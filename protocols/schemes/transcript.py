@@ -53,6 +53,7 @@ class Transcript:
         self._keys = keys
         self._sent: list[bytes] = []
         self._received: list[bytes] = []
+        self._tagged = False
 
     def send(self, message: AnyMessage) -> bytes:
         """Note a message that goes out; return its bytes."""

@@ -18,7 +18,7 @@ from dsp.pipeline import ReceivedBurst
 from dsp.settings import FrameLayout
 from dsp.spectrum import frequencies_hz, power_density
 from protocols.estimation.regression import Sums
-from protocols.schemes.cv_bob import ClassicalReport
+from protocols.schemes.cv_reception import ClassicalReport
 from scqc.store.sealed_reader import Capture, StoredRecord
 
 N_FFT = 4096

@@ -30,7 +30,7 @@ from scqc.core.errors import PeerError, ProtocolAbort, ScqcError
 from scqc.core.rng import permutation
 
 SIGMAS = 5.0
-BLOCK = plain_block()
+BLOCK = plain_block(decoder_iterations=50)
 
 
 def _no_key(party):

@@ -1,0 +1,99 @@
+"""What both parties of a scheme share: one state machine, one transcript, one key.
+
+A party is sans-I/O: bytes in, bytes out. It knows which messages may come next;
+anything else ends the exchange. The key leaves only after the peer's transcript
+was authenticated, and after that nothing is accepted any more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from protocols.messages import wire
+from protocols.schemes.cv_common import Distillation
+from protocols.schemes.transcript import LinkKeys, Transcript
+from scqc.core.errors import PeerError
+
+
+class Party(ABC):
+    """Base of Alice and Bob.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    link : str
+        Name of run and block; bound into the tags.
+    directions : tuple of str
+        Direction this party sends in, and the one it receives from.
+    keys : dict
+        Authentication keys by direction.
+    first : type
+        The message that opens the exchange for this party.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        link: str,
+        directions: tuple[str, str],
+        keys: dict[str, LinkKeys],
+        first: type[wire.Message],
+    ) -> None:
+        self._name = name
+        self._transcript = Transcript(link, *directions, keys)
+        self._expected: tuple[type[wire.Message], ...] = (first,)
+        self.distillation: Distillation | None = None
+        self.authenticated = False
+        self._key = b""
+        self._secret_bits = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the exchange has come to its end."""
+        return self.authenticated
+
+    def key(self) -> tuple[bytes, int]:
+        """Return the packed key and its length [bit].
+
+        Raises
+        ------
+        PeerError
+            Before the peer's transcript was authenticated.
+        """
+        if not self.authenticated:
+            raise PeerError(
+                f"{self._name}: no key before the transcript is authenticated"
+            )
+        return self._key, self._secret_bits
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Take one message of the peer; return the answers.
+
+        Raises
+        ------
+        PeerError
+            If the message is malformed or not one that is expected now.
+        ProtocolAbort
+            If a security check fails.
+        """
+        message = self._transcript.receive(data)
+        if not isinstance(message, self._expected):
+            names = " or ".join(kind.__name__ for kind in self._expected) or "nothing"
+            raise PeerError(
+                f"{self._name}: got {type(message).__name__}, expected {names}"
+            )
+        if isinstance(message, wire.TranscriptTag):
+            self._transcript.check_peer(message.tag)
+            self.authenticated = True
+            self._expected = ()
+        return [self._transcript.send(answer) for answer in self._answers(message)]
+
+    def _tag(self) -> wire.TranscriptTag:
+        """Return the tag over everything sent so far; one per exchange."""
+        return wire.TranscriptTag(self._transcript.own_tag())
+
+    @abstractmethod
+    def _answers(self, message: wire.Message) -> Iterable[wire.AnyMessage]:
+        """Act on an expected message; give what to send, each sent before the next."""
