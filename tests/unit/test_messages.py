@@ -14,7 +14,7 @@ from strategies_messages import messages
 from protocols.messages import wire
 from scqc.core.errors import PeerError, ProtocolAbort
 
-BLOCK = plain_block()
+BLOCK = plain_block(decoder_iterations=50)
 REFERENCE = talk(BLOCK).run()
 
 
