@@ -7,6 +7,7 @@ demodulator that knows the true phase, frequency, timing and scale.
 import json
 import math
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,9 +21,16 @@ from foreign_kit import (
     write_folder,
 )
 
+from dsp.pipeline import BurstRecords, receive_burst
 from scqc.cli import main
 from scqc.core.errors import CaptureError, LockError, SyncError
-from scqc.runs.foreign import align, import_foreign_npy
+from scqc.runs.foreign import (
+    ForeignCapture,
+    _layout,
+    _receiver,
+    align,
+    import_foreign_npy,
+)
 from scqc.runs.offline import process_capture
 from scqc.runs.progress import Silent
 
@@ -161,6 +169,61 @@ def penalty_sigma(phase_rad2):
     return math.sqrt(2.0 * phase_rad2 * SCENE.signal_snu * SCENE.noise_snu) / math.sqrt(
         SCENE.symbols
     )
+
+
+def phase_error_rad2(frame, **changes):
+    """Variance of the receiver's phase error, symbol by symbol against the truth.
+
+    Both demodulators see the same noise, so their quotient is the phase error
+    alone. Its straight line is the clock's error, which has a test of its own.
+    """
+    told = ForeignCapture.model_validate(receiver_knows(frame.scene))
+    layout = _layout(told, Path("told"))
+    received = receive_burst(
+        BurstRecords(
+            2.5e9,
+            lambda: [frame.signal],
+            lambda: [frame.shot],
+            lambda: [frame.electronic],
+        ),
+        layout,
+        _receiver(told, layout).model_copy(update=changes),
+    )
+    ideal = ideal_symbols(frame)
+    bob = received.symbols.astype(complex)
+    turned = bob * np.conj(ideal)
+    turned *= np.exp(-1j * np.angle(turned.sum()))
+    # Weighted by power: a faint symbol knows little about the phase.
+    power = np.abs(ideal) ** 2
+    error = turned.imag / (np.abs(np.vdot(ideal, bob)) / power.sum())
+    index = np.linspace(-1.0, 1.0, power.size)
+    line = np.sum(error * index) / np.sum(power * index**2)
+    bright = power > np.mean(power)
+    error = (error / power - line * index)[bright]
+    return float(np.sum(power[bright] * error**2) / np.sum(power[bright]))
+
+
+class TestPhaseError:
+    """Sharper than the penalty: the shot noise drops out symbol by symbol."""
+
+    best_rad2 = SCENE.smoothed_rad2(sum(SCENE.pilots_snr))
+
+    def relative_sigma(self):
+        # The error keeps its sign for sqrt(R / Q) symbols; its square has half
+        # that memory on either side.
+        q = 2 * math.pi * SCENE.linewidth_hz / 100e6
+        memory = math.sqrt(0.5 / sum(SCENE.pilots_snr) / q)
+        return math.sqrt(2.0 * memory / SCENE.symbols)
+
+    def test_close_to_the_best_smoother_of_both_pilots(self, frame):
+        """At most a tenth is lost to filters, hops and interpolation."""
+        ratio = phase_error_rad2(frame) / self.best_rad2
+        margin = 4 * self.relative_sigma()
+        assert 1.0 - margin < ratio < 1.1 + margin
+
+    def test_one_pilot_would_fail(self, frame):
+        ratio = phase_error_rad2(frame, combine_pilots=False) / self.best_rad2
+        assert ratio > 1.1 + 4 * self.relative_sigma()
 
 
 class TestPenaltyTest:
