@@ -59,7 +59,7 @@ DEFAULTS: dict[str, Any] = {
 # An estimate further from the nominal clock than this is not used [1].
 NEVER_CORRECT = 1e-9
 SUBFRAMES = (2500, 5000, 10_000, 50_000)
-AVERAGES = (0, 250, 500, 1000)
+AVERAGES = (0, 500, 1000, 2000)
 
 
 def settings(quick: bool) -> Iterator[dict[str, Any]]:
@@ -198,7 +198,8 @@ def run_alone(folder: Path, setting: dict[str, Any]) -> dict[str, Any]:
         found = {"frame_lost": True, "failed": "the receiver's process died"}
     process.join()
     return found | {
-        "subframe_symbols": setting["subframe_length"],
+        "subframes": setting["process_subframes"],
+        "subframe_symbols": min(setting["subframe_length"], found.get("symbols", 0)),
         "pilot_average_samples": setting["pilot_phase_filtering_size"],
         "version": importlib.metadata.version("qosst-bob"),
     }
