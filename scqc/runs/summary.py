@@ -40,7 +40,7 @@ def summarise(
         "payload": _payload(bob),
         "classical": _classical(bob),
         "quantum": _quantum(bob, config),
-        "receiver": _receiver(bursts),
+        "receiver": _receiver(bursts, config),
         "reconciliation": _reconciliation(alice, bob),
         "key": _key(alice, bob, simulated=config.sim is not None),
         "timing": {name: round(s, 3) for name, s in timing.stages.items()},
@@ -120,13 +120,13 @@ def _by_quadrature(classes: dict[str, Sums]) -> dict[str, Sums]:
     }
 
 
-def _receiver(bursts: list[ReceivedBurst]) -> dict[str, Any]:
+def _receiver(bursts: list[ReceivedBurst], config: LabConfig) -> dict[str, Any]:
     reports = [b.report for b in bursts]
     return {
         "lock": all(r.lock.sync_ratio > 0 for r in reports),
         "pilot_snr_db": float(np.mean([r.lock.pilot_snr_db for r in reports])),
         "clock_ppm": float(np.mean([r.clock_ppm for r in reports])),
-        "beat_hz": reports[0].lock.pilots_hz[0],
+        "beat_hz": reports[0].lock.pilots_hz[0] - config.link.pilots_hz[0],
         "phase_residual_rad2": float(
             np.mean([r.lock.phase_noise.smoothed_rad2 for r in reports])
         ),

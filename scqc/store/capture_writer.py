@@ -9,6 +9,7 @@ The file is called ``NAME.part`` until it is complete.
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from types import TracebackType
@@ -75,11 +76,14 @@ class CaptureWriter:
         with capture_errors(path, "create"):
             if path.exists():
                 raise CaptureError(f"{path}: exists already; captures are never redone")
+            # With the public transcript, Bob's samples give his raw key: nobody
+            # else may read them.
+            os.close(os.open(self.part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             # Metadata is rewritten in place; a kill can tear a write between two
             # pages of the system's cache, so no piece of it may straddle them.
             self._file = h5py.File(
                 self.part,
-                "x",
+                "w",
                 libver="latest",
                 locking=False,
                 fs_strategy="page",

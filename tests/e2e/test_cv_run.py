@@ -158,6 +158,7 @@ def test_bob_follows_from_his_capture_and_the_transcript_alone(finished):
 
 def test_files_that_hold_secrets_are_private(finished):
     assert mode_of(finished.folder / "alice.scqc") == 0o600
+    assert mode_of(finished.folder / "capture.h5") == 0o600
     for name in ("alice.sqlite", "bob.sqlite"):
         assert mode_of(finished.folder / "keys" / name) == 0o600
 
