@@ -159,14 +159,17 @@ def hashing_bits(accepted: float, smoothing: float, hashing: float) -> float:
 def acceptance_probability(frames_total: int, frames_kept: int) -> float:
     """Return the probability of the pattern of accepted frames.
 
-    Every frame is accepted or disclosed by a public flag; with `F` kept frames at
-    frame error rate `r` the event has probability ``(1 - r)^F``.
+    Every frame is accepted or disclosed by a public flag. The event that the key
+    is conditioned on is the whole pattern of flags: with `k` of `F` frames kept,
+    its probability is ``r^k (1 - r)^(F - k)`` with ``r = k / F``.
     """
     if not 0 < frames_kept <= frames_total:
         raise ProtocolAbort(
             f"security: {frames_kept} of {frames_total} frames kept; nothing to hash"
         )
-    return (frames_kept / frames_total) ** frames_kept
+    rate = frames_kept / frames_total
+    failed = frames_total - frames_kept
+    return float(rate**frames_kept * (1.0 - rate) ** failed)
 
 
 def _check_probability(name: str, value: float) -> None:

@@ -98,7 +98,10 @@ def test_epsilon_is_spent_once():
 
 def test_acceptance_probability():
     assert acceptance_probability(5, 5) == 1.0
-    assert acceptance_probability(4, 2) == pytest.approx(0.25)
+    # Two kept, two lost, each with probability one half.
+    assert acceptance_probability(4, 2) == pytest.approx(1 / 16)
+    # One of five lost: 0.8^4 * 0.2.
+    assert acceptance_probability(5, 4) == pytest.approx(0.08192)
     for frames, kept in ((5, 0), (5, 6), (0, 0)):
         with pytest.raises(ProtocolAbort, match="frames kept"):
             acceptance_probability(frames, kept)
