@@ -103,28 +103,12 @@ def acquire(
         drift = (weak_hz - pilots_hz[1]) * hops / rate_hz
         aligned = (tones[1] * np.exp(-2j * np.pi * drift)).astype(np.complex64)
         tone = combine((tone, aligned), difference_rad)
-    phase = np.empty(tone.size)
-    unwrapped_angle(tone, 0.0, phase)
-    # The spectral peak is good to a kilohertz; the phase's slope to a few hertz.
-    slope, _ = np.polyfit(hops[active], phase[active], 1)
-    phase -= slope * hops
-    shift_hz = float(slope) * rate_hz / (2.0 * math.pi)
+    phase, slope_rad = _steady_phase(tone, hops, active)
+    shift_hz = slope_rad * rate_hz / (2.0 * math.pi)
     pilots_hz = (pilots_hz[0] + shift_hz, weak_hz + shift_hz)
-    steady = phase[active]
-    if steady.size < 1024:
-        raise LockError(
-            f"pilots: only {steady.size} of {phase.size} hops carry the strong pilot; "
-            "at least 1024 are needed to measure its phase noise"
-        )
-    seen = estimate_phase_noise(steady)
-    # The smoother works far inside the filter's pass band: what counts is the
-    # noise density there, not the variance that the filter lets through.
-    noise = PhaseNoise(
-        seen.step_rad2, seen.measurement_rad2 / strong.noise_bandwidth_ratio
-    )
+    noise = _phase_noise(phase[active], strong.noise_bandwidth_ratio)
     hops_per_symbol = rate_hz / (strong.hop * layout.symbol_rate_hz)
-    snr = hops_per_symbol / (2.0 * noise.measurement_rad2)
-    snr_db = 10.0 * math.log10(snr)
+    snr_db = 10.0 * math.log10(hops_per_symbol / (2.0 * noise.measurement_rad2))
     if snr_db < settings.min_pilot_snr_db:
         raise LockError(
             f"pilots: strong pilot {snr_db:.1f} dB over the noise per symbol, limit "
@@ -208,6 +192,37 @@ def find_pilots(
         strong = near > 0.05 * near.max()
         peaks.append(float(np.sum(grid[strong] * near[strong]) / near[strong].sum()))
     return peaks[0] * bin_hz, peaks[1] * bin_hz
+
+
+def _steady_phase(
+    tone: NDArray[np.complex64],
+    hops: NDArray[np.float64],
+    active: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], float]:
+    """Return the pilot's phase without its slope [rad], and the slope [rad/sample].
+
+    The spectral peak is good to a kilohertz; the phase's slope to a few hertz.
+    """
+    phase = np.empty(tone.size)
+    unwrapped_angle(tone, 0.0, phase)
+    slope = float(np.polyfit(hops[active], phase[active], 1)[0])
+    phase -= slope * hops
+    return phase, slope
+
+
+def _phase_noise(steady_rad: NDArray[np.float64], bandwidth_ratio: float) -> PhaseNoise:
+    """Measure the phase noise where the pilot is on.
+
+    The smoother works far inside the filter's pass band: what counts is the noise
+    density there, not the variance that the filter lets through.
+    """
+    if steady_rad.size < 1024:
+        raise LockError(
+            f"pilots: only {steady_rad.size} hops carry the strong pilot; at least "
+            "1024 are needed to measure its phase noise"
+        )
+    seen = estimate_phase_noise(steady_rad)
+    return PhaseNoise(seen.step_rad2, seen.measurement_rad2 / bandwidth_ratio)
 
 
 def _active(tone: NDArray[np.complex64]) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from protocols.messages import wire
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
+from protocols.schemes.cv_reception import Cancellation, Reception
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import ClassicalSettings, SecuritySettings
 from scqc.core.rng import ReplayEntropy
@@ -253,13 +254,20 @@ def make_alice(block):
 
 
 def make_bob(block, entropy_seed=1):
+    reception = None
+    if block.codec is not None:
+        reception = Reception(
+            block.bursts,
+            block.layout,
+            block.classical,
+            block.codec,
+            Cancellation(),
+            block.security.threads,
+        )
     return CvBob(
         block.bursts,
-        block.layout,
-        block.classical,
+        reception,
         block.security,
-        13,
-        block.codec,
         ReplayEntropy(entropy_seed, "bob"),
         LINK,
         block.keys,

@@ -10,9 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.coding.frames import FrameCodec
 from dsp.pipeline import ReceivedBurst
-from dsp.settings import FrameLayout
 from protocols.estimation.channel import Detector, Displacement
 from protocols.estimation.regression import Sums, regress
 from protocols.messages import wire
@@ -26,10 +24,10 @@ from protocols.schemes.cv_common import (
     detector,
     distil,
 )
-from protocols.schemes.cv_reception import Cancellation, ClassicalReport, Reception
+from protocols.schemes.cv_reception import ClassicalReport, Reception
 from protocols.schemes.party import Party
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
-from protocols.settings import ClassicalSettings, SecuritySettings
+from protocols.settings import SecuritySettings
 from protocols.verification.tags import tags
 from scqc.core.errors import PeerError, ProtocolAbort
 from scqc.core.rng import EntropySource, permutation, random_bits
@@ -42,19 +40,15 @@ class CvBob(Party):
     ----------
     bursts : list of ReceivedBurst
         Of one block, in order.
-    layout : FrameLayout
-    classical, security : settings
-    n_taps : int
-        Taps of the displacement's cancellation [symbol].
-    codec : FrameCodec or None
-        None without displacement.
+    reception : Reception or None
+        Decodes the same bursts; None without displacement.
+    security : SecuritySettings
     entropy : EntropySource
         For the raw key, the permutation and all seeds.
     link : str
+        Name of run and block.
     keys : dict
         Authentication keys by direction.
-    decision_directed : bool
-        Whether decoded symbols refine the phase of their neighbours.
     permutation_seed : bytes, 32 bytes, optional
         Public seed of an earlier processing of the same capture: the same symbols
         are disclosed and the same figures come out.
@@ -63,32 +57,18 @@ class CvBob(Party):
     def __init__(
         self,
         bursts: list[ReceivedBurst],
-        layout: FrameLayout,
-        classical: ClassicalSettings,
+        reception: Reception | None,
         security: SecuritySettings,
-        n_taps: int,
-        codec: FrameCodec | None,
         entropy: EntropySource,
         link: str,
         keys: dict[str, LinkKeys],
-        *,
-        decision_directed: bool = False,
         permutation_seed: bytes | None = None,
     ) -> None:
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
         super().__init__("bob", link, directions, keys, wire.FrameDisclosure)
-        self._bursts, self._security, self._entropy = bursts, security, entropy
+        self._bursts, self._reception = bursts, reception
+        self._security, self._entropy = security, entropy
         self._given_seed = permutation_seed
-        self._reception = None
-        if codec is not None:
-            self._reception = Reception(
-                bursts,
-                layout,
-                classical,
-                codec,
-                Cancellation(n_taps, decision_directed),
-                security.threads,
-            )
         self.sample_sums: dict[str, Sums] = {}
         self.class_sums: list[wire.ClassSums] = []
         self.burst_sums: list[wire.ClassSums] = []
@@ -176,6 +156,55 @@ class CvBob(Party):
 
     def _offer(self, disclosure: wire.SampleDisclosure) -> list[wire.AnyMessage]:
         """Choose the rate from the sample and publish side information."""
+        values = self._learn_from_sample(disclosure)
+        pooled = self.sample_sums["x"] + self.sample_sums["p"]
+        code = self.code = self._choose_code(pooled, values.size)
+        frames = values.size // code.n
+        values = values[: frames * code.n]
+        deviations = (float(np.std(values[0::2])), float(np.std(values[1::2])))
+        for q, deviation in enumerate(deviations):
+            values[q::2] /= np.float32(deviation)
+        self._sum_yy = tuple(
+            deviation**2 * float(np.sum(np.square(values[q::2], dtype=np.float64)))
+            for q, deviation in enumerate(deviations)
+        )
+        # Alice's variable given his: x = kappa y + z.
+        kappa = 0.5 * sum(
+            s.xy / s.n / d
+            for s, d in zip(self.sample_sums.values(), deviations, strict=True)
+        )
+        words = random_bits(self._entropy, values.size)
+        side = self._side = multidimensional.encode(values, words)
+        self._words = words.reshape(frames, code.n)
+        tag_key = self._entropy.read(16)
+        self._expected = (wire.ReconciliationResult,)
+        return [
+            wire.ReconciliationOffer(
+                rate=code.rate,
+                code_size=code.size,
+                code_sha256=code.sha256,
+                n_frames=frames,
+                kappa=kappa,
+                sigma2=pooled.xx / pooled.n - kappa**2,
+                deviations=deviations,
+                alpha=side.alpha.astype("<i2").tobytes(),
+                norm=side.norm.astype("<f4").tobytes(),
+                syndromes=wire.pack_bits(code.syndrome(self._words)),
+                tag_key=tag_key,
+                tags=tags(self._words, tag_key).tobytes(),
+                calibration=self.calibration(),
+            )
+        ]
+
+    def _learn_from_sample(
+        self, disclosure: wire.SampleDisclosure
+    ) -> NDArray[np.float32]:
+        """Turn to Alice's axes, measure the SNR; return the undisclosed quadratures.
+
+        Returns
+        -------
+        ndarray, shape (2 * (n_symbols - n_sample),), float32 [sqrt(SNU)]
+        """
         m, order = self._n_sample, permutation(self._seed, self._symbols.size)
         self._disclosed = order[:m].copy()
         shuffled = self._symbols[order]
@@ -195,58 +224,24 @@ class CvBob(Party):
             "x": regress(alice.real.copy(), sample.real.copy()),
             "p": regress(alice.imag.copy(), sample.imag.copy()),
         }
-        pooled = self.sample_sums["x"] + self.sample_sums["p"]
+        return shuffled[m:].view(np.float32)
+
+    def _choose_code(self, sample: Sums, n_quadratures: int) -> ReconciliationCode:
+        """Return the code whose rate the sample's SNR allows."""
+        settings = self._security
         rate = choose_rate(
-            pooled.snr,
-            pooled.snr_sigma,
-            self._security.rate_margin_sigmas,
-            self._security.code_size,
+            sample.snr,
+            sample.snr_sigma,
+            settings.rate_margin_sigmas,
+            settings.code_size,
         )
-        code = self.code = ReconciliationCode(rate, self._security.code_size)
-        values = shuffled[m:].view(np.float32)
-        frames = values.size // code.n
-        if frames == 0:
+        code = ReconciliationCode(rate, settings.code_size)
+        if n_quadratures < code.n:
             raise ProtocolAbort(
-                f"reconciliation: {values.size} quadratures are less than one frame of "
-                f"{code.n}; use a smaller code_size or a longer run"
+                f"reconciliation: {n_quadratures} quadratures are less than one frame "
+                f"of {code.n}; use a smaller code_size or a longer run"
             )
-        values = values[: frames * code.n]
-        deviations = (float(np.std(values[0::2])), float(np.std(values[1::2])))
-        values[0::2] /= np.float32(deviations[0])
-        values[1::2] /= np.float32(deviations[1])
-        kappa = 0.5 * sum(
-            s.xy / s.n / d
-            for s, d in zip(self.sample_sums.values(), deviations, strict=True)
-        )
-        sigma2 = pooled.xx / pooled.n - kappa**2
-        words = random_bits(self._entropy, values.size)
-        side = self._side = multidimensional.encode(values, words)
-        self._sum_yy = (
-            deviations[0] ** 2
-            * float(np.sum(np.square(values[0::2], dtype=np.float64))),
-            deviations[1] ** 2
-            * float(np.sum(np.square(values[1::2], dtype=np.float64))),
-        )
-        self._words = words.reshape(frames, code.n)
-        tag_key = self._entropy.read(16)
-        self._expected = (wire.ReconciliationResult,)
-        return [
-            wire.ReconciliationOffer(
-                rate,
-                code.size,
-                code.sha256,
-                frames,
-                kappa,
-                sigma2,
-                deviations,
-                side.alpha.astype("<i2").tobytes(),
-                side.norm.astype("<f4").tobytes(),
-                wire.pack_bits(code.syndrome(self._words)),
-                tag_key,
-                tags(self._words, tag_key).tobytes(),
-                self.calibration(),
-            )
-        ]
+        return code
 
     def calibration(self) -> wire.Calibration:
         """Return the pooled calibration of all bursts."""

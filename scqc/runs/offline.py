@@ -23,6 +23,7 @@ from protocols.messages.wire import SampleRequest, decode
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
+from protocols.schemes.cv_reception import Cancellation, Reception
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from scqc.core.errors import CaptureError, PeerError
 from scqc.core.records import KeyBlock
@@ -158,24 +159,16 @@ def converse(
     PeerError, ProtocolAbort
         If either party stops the exchange.
     """
-    entropy = bob_entropy(config)
-    codec = None
-    if config.classical.psk != "none":
-        codec = frame_codec(config.classical, run_id(run_uuid))
     link = f"{run_uuid}/0"
     alice = CvAlice(record, config.classical, config.security, link, keys[0])
     bob = CvBob(
         bursts,
-        layout,
-        config.classical,
+        reception_of(bursts, layout, config, run_uuid),
         config.security,
-        config.bob.receiver.cancellation_taps,
-        codec,
-        entropy,
+        bob_entropy(config),
         link,
         keys[1],
-        decision_directed=config.bob.receiver.decision_directed,
-        permutation_seed=permutation_seed,
+        permutation_seed,
     )
     progress.stage("key distillation")
     messages: list[SentMessage] = []
@@ -191,6 +184,23 @@ def converse(
     if not (alice.finished and bob.finished):
         raise PeerError("the exchange ended before both transcripts were authenticated")
     return Exchange(alice, bob, messages)
+
+
+def reception_of(
+    bursts: list[ReceivedBurst], layout: FrameLayout, config: LabConfig, run_uuid: str
+) -> Reception | None:
+    """Return the decoder of the classical frames, None without displacement."""
+    if config.classical.psk == "none":
+        return None
+    receiver = config.bob.receiver
+    return Reception(
+        bursts,
+        layout,
+        config.classical,
+        frame_codec(config.classical, run_id(run_uuid)),
+        Cancellation(receiver.cancellation_taps, receiver.decision_directed),
+        config.security.threads,
+    )
 
 
 def public_seed(transcript: Path, run_uuid: str) -> bytes | None:

@@ -15,13 +15,11 @@ from run_kit import CONFIGS, HOME, PAYLOAD, mode_of, scqc
 from dsp.settings import FrameLayout
 from protocols.reconciliation import multidimensional
 from protocols.schemes.cv_bob import CvBob
-from protocols.schemes.cv_common import frame_codec
 from scqc.core.errors import ClippedError, ConnectError, InstrumentError, SignalError
 from scqc.core.rng import ReplayEntropy
 from scqc.runs import live, offline, receive
 from scqc.runs.lab_config import LoadedConfig, parse_config
 from scqc.runs.progress import Silent
-from scqc.runs.transmit import run_id
 from scqc.store.alice_record import read_alice_record
 from scqc.store.results import read_transcript
 from scqc.store.sealed_reader import open_capture
@@ -129,11 +127,8 @@ def test_bob_follows_from_his_capture_and_the_transcript_alone(finished):
         bursts = receive.receive_all(opened, config, layout, Silent(), receive.Timing())
     bob = CvBob(
         bursts,
-        layout,
-        config.classical,
+        offline.reception_of(bursts, layout, config, run_uuid),
         config.security,
-        config.bob.receiver.cancellation_taps,
-        frame_codec(config.classical, run_id(run_uuid)),
         ReplayEntropy(config.sim.seed, "bob"),
         f"{run_uuid}/0",
         {},

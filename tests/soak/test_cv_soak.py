@@ -62,12 +62,13 @@ def theory_sigma(data):
 
 def show(title, data):
     z = offsets(data)
+    reconciliation = data["reconciliation"]
     print(
         f"{title:>24s}  T {z[0]:+5.2f}  xi {z[1]:+5.2f} sigma of the truth, "
         f"{figure(data, 'xi_snu')[0]:+.4f} SNU, raw BER "
         f"{data['classical']['ber_raw']:.4f}, frames lost "
         f"{data['classical']['frames_lost']}/{data['classical']['frames']}, beta "
-        f"{data['reconciliation']['beta']:.3f}, FER {data['reconciliation']['fer']:.3f}, "
+        f"{reconciliation['beta']:.3f}, FER {reconciliation['fer']:.3f}, "
         f"key {data['key']['secret_bits']} bits"
     )
 
