@@ -26,6 +26,7 @@ from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LabConfig, LoadedConfig
 from scqc.runs.offline import process_capture
 from scqc.runs.progress import Progress
+from scqc.runs.receive import Timing
 from scqc.runs.result import Result
 from scqc.runs.station import station
 from scqc.runs.transmit import (
@@ -77,8 +78,11 @@ def run_live(
     ScqcError
         Typed by cause; the bench is in its safe state in every case.
     """
-    capture = capture_live(loaded, payload, folder, progress)
-    return process_capture(capture, folder, progress, alice=folder / ALICE_NAME)
+    timing = Timing()
+    with timing.stage("capture"):
+        capture = capture_live(loaded, payload, folder, progress)
+    record = folder / ALICE_NAME
+    return process_capture(capture, folder, progress, alice=record, timing=timing)
 
 
 def capture_live(

@@ -71,6 +71,7 @@ def process_capture(
     progress: Progress,
     alice: Path | None = None,
     symbols: Path | None = None,
+    timing: Timing | None = None,
 ) -> Result:
     """Process a capture: steps five to nine of a run.
 
@@ -84,6 +85,8 @@ def process_capture(
         Alice's record; by default beside the capture.
     symbols : Path, optional
         Alice's symbols as ``.npy``: only estimate the channel from them.
+    timing : Timing, optional
+        Of the stages before, in a live run.
 
     Raises
     ------
@@ -101,13 +104,19 @@ def process_capture(
                 "talk to. Give it, or --symbols for a capture of known symbols"
             )
         with Journal(folder, opened.header.run_uuid) as journal:
-            return _process(opened, record, folder, progress, journal)
+            spent = timing if timing is not None else Timing()
+            return _process(opened, record, folder, progress, journal, spent)
 
 
 def _process(
-    opened: Capture, record: Path, folder: Path, progress: Progress, journal: Journal
+    opened: Capture,
+    record: Path,
+    folder: Path,
+    progress: Progress,
+    journal: Journal,
+    timing: Timing,
 ) -> Result:
-    timing, header = Timing(), opened.header
+    header = opened.header
     config = parse_config(header.config_toml, opened.path)
     layout = FrameLayout.model_validate_json(header.layout_json)
     with timing.stage("receiver"):
