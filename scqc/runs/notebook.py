@@ -46,7 +46,10 @@ def open_bench(path: str | Path) -> Iterator[Bench]:
 
 
 def process(
-    capture: str | Path, folder: str | Path | None = None, **paths: Path
+    capture: str | Path,
+    folder: str | Path | None = None,
+    alice: Path | None = None,
+    symbols: Path | None = None,
 ) -> Result:
     """Process a capture; see `scqc.runs.offline.process_capture`.
 
@@ -55,12 +58,14 @@ def process(
     capture : str or Path
     folder : str or Path, optional
         For the results; by default ``processed`` beside the capture.
-    **paths : Path
-        ``alice`` or ``symbols``.
+    alice : Path, optional
+        Alice's record; by default beside the capture.
+    symbols : Path, optional
+        Alice's symbols of a foreign capture.
     """
     capture = Path(capture)
     target = Path(folder) if folder is not None else capture.parent / "processed"
-    return process_capture(capture, target, Silent(), **paths)
+    return process_capture(capture, target, Silent(), alice, symbols)
 
 
 def load_capture(path: str | Path) -> Capture:
