@@ -197,14 +197,15 @@ def _excess_noise(bench: LabConfig, symbols: int) -> float:
     light = sender.gaussian(symbols)
     bits = random_bits(entropy, 2 * symbols)
     waveform = sender.waveform(light, bits, true_budget(sim), 64)
-    n = waveform.samples.shape[1] + 8000
+    rate_hz = bench.bob.digitizer.rate_hz
+    n = waveform.samples.shape[1] + round(1e-5 * rate_hz)
     records = {}
     for kind, (signal_v, lo_v) in LIGHT.items():
         world.set_level("signal", signal_v)
         world.set_level("lo", lo_v)
         if kind == "signal":
             world.play(waveform.samples.copy(), waveform.rate_hz)
-        volts = world.record(n, RATE_HZ)
+        volts = world.record(n, rate_hz)
         world.stop()
         if kind == "signal":
             range_v = 2.1 * float(np.max(np.abs(volts)))
@@ -212,7 +213,7 @@ def _excess_noise(bench: LabConfig, symbols: int) -> float:
         records[kind] = codes.astype(np.int16)
     burst = receive_burst(
         BurstRecords(
-            RATE_HZ,
+            rate_hz,
             lambda: [records["signal"]],
             lambda: [records["shot"]],
             lambda: [records["electronic"]],

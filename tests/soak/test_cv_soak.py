@@ -147,6 +147,16 @@ def test_cv_ten_kilohertz_lasers_end_in_an_honest_verdict(tmp_path):
     assert data["key"]["secret_bits"] == 0
 
 
+def test_cv_ten_kilohertz_lasers_with_a_wide_frame_give_a_key(tmp_path):
+    data = run(tmp_path, 1, name="cv_10khz_lasers.toml")
+    show("10 kHz, wide frame", data)
+    assert data["payload"]["delivered"]
+    assert data["key"]["secret_bits"] > 0
+    assert abs(offsets(data)[0]) < SIGMAS_999
+    assert abs(offsets(data)[1]) < SIGMAS_999
+    assert offsets(data)[2] > -3.0
+
+
 def test_cv_plain_gaussian_modulation_gives_a_key(tmp_path):
     data = run(tmp_path, 1, payload=b"", name="cv_gmcs_10km.toml")
     show("plain GMCS", data)
