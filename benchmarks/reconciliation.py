@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from benchmarks.table import print_table
 from dsp.coding.fec import Fec
 from dsp.coding.frames import FrameCodec
 from protocols import verification
@@ -161,13 +162,8 @@ def main() -> None:
     if as_json:
         print(json.dumps({"schema_version": 1, "rows": rows}))
         return
-    for row in rows:
-        cells = (
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in row.items()
-            if name != "part"
-        )
-        print(f"{row['part']:<22}", "  ".join(cells))
+    for part in dict.fromkeys(str(row["part"]) for row in rows):
+        print_table(part, [row for row in rows if row["part"] == part])
 
 
 if __name__ == "__main__":

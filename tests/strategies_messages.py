@@ -18,7 +18,7 @@ messages = st.one_of(
     st.builds(wire.FrameReport, counts, payloads),
     st.builds(wire.FrameDisclosure, seeds, payloads),
     st.builds(wire.SampleRequest, seeds, counts, counts),
-    st.builds(wire.SampleDisclosure, payloads, finite),
+    st.builds(wire.SampleDisclosure, payloads),
     st.builds(
         wire.ReconciliationOffer,
         finite,

@@ -53,7 +53,6 @@ class SampleDisclosure(Message, frozen=True):
     """Alice: her Gaussian values of the sample, complex64 [sqrt(SNU)]."""
 
     values: bytes
-    v_a_snu: Finite
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

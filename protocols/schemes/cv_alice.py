@@ -119,7 +119,7 @@ class CvAlice(Party):
         self._bursts = order[request.n_sample :] // (n // self._record.n_bursts)
         self._expected = (wire.ReconciliationOffer,)
         sample = shuffled[: request.n_sample]
-        return [wire.SampleDisclosure(sample.tobytes(), self._security.v_a_snu)]
+        return [wire.SampleDisclosure(sample.tobytes())]
 
     def _signs(self, order: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Return the bit class of every quadrature in the given order."""
