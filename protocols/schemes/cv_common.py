@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,50 +204,43 @@ def amplify(
 def symbols_for_a_key(distillation: Distillation, limit: int = 1 << 44) -> int | None:
     """Return how many symbols would give a key at the same estimates.
 
-    Scales every count of the ledger and every variance with the block's size, and
-    searches the smallest size with a positive balance.
-
     Returns
     -------
     int or None
         None if no block below `limit` symbols gives a key: too much noise.
     """
-    base = distillation.estimate
-    ledger = distillation.ledger
-    symbols = ledger.raw_bits // 2
-
-    def positive(factor: float) -> bool:
-        scale = 1.0 / math.sqrt(factor)
-        receiver = base.detector
-        grown = ChannelEstimate(
-            base.v_a_snu,
-            base.transmittance,
-            base.transmittance_sigma * scale,
-            base.noise_bob_snu,
-            base.noise_bob_sigma_snu * scale,
-            base.electronic_sigma_snu * scale,
-            receiver,
-            int(base.samples * factor),
-        )
-        sigmas = distillation.worst.sigmas
-        if grown.transmittance <= sigmas * grown.transmittance_sigma:
-            return False
-        chi = worst_case(grown, 3.0 * math.exp(-0.5 * sigmas**2)).holevo_bits
-        kept = ledger.kept_bits
-        per_symbol = (kept - ledger.leak_bits) - 0.5 * kept * chi
-        cost = ledger.aep_bits * math.sqrt(factor) + ledger.hashing_bits
-        return per_symbol * factor - cost >= MINIMUM_KEY_BITS
-
-    low, high = 0, 60
-    if not positive(2.0**high) or symbols == 0:
+    symbols = distillation.ledger.raw_bits // 2
+    lower, upper = 1e-3, limit / max(symbols, 1)
+    if _balance_at(distillation, upper) < MINIMUM_KEY_BITS:
         return None
-    factor = 2.0 ** (high / 2)
-    lower, upper = 2.0**low / 1024.0, 2.0**high
-    while upper / lower > 1.02:
+    # The balance rises with the size once it is positive: bisect its logarithm.
+    while upper > 1.02 * lower:
         factor = math.sqrt(upper * lower)
-        if positive(factor):
-            upper = factor
-        else:
+        if _balance_at(distillation, factor) < MINIMUM_KEY_BITS:
             lower = factor
-    needed = math.ceil(symbols * upper)
-    return needed if needed <= limit else None
+        else:
+            upper = factor
+    return math.ceil(symbols * upper)
+
+
+def _balance_at(distillation: Distillation, factor: float) -> float:
+    """Return the ledger's balance [bit] for a block `factor` times as large.
+
+    Counts grow with the factor, standard deviations and the finite-size term with
+    its root.
+    """
+    estimate, ledger = distillation.estimate, distillation.ledger
+    root, sigmas = math.sqrt(factor), distillation.worst.sigmas
+    grown = replace(
+        estimate,
+        transmittance_sigma=estimate.transmittance_sigma / root,
+        noise_bob_sigma_snu=estimate.noise_bob_sigma_snu / root,
+        electronic_sigma_snu=estimate.electronic_sigma_snu / root,
+    )
+    if grown.transmittance <= sigmas * grown.transmittance_sigma:
+        return -math.inf
+    # The epsilon whose box has the same number of sigmas.
+    holevo = worst_case(grown, 3.0 * math.exp(-0.5 * sigmas**2)).holevo_bits
+    kept = ledger.kept_bits
+    gained = kept - ledger.leak_bits - 0.5 * kept * holevo
+    return gained * factor - ledger.aep_bits * root - ledger.hashing_bits
