@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from benchmarks.table import print_table
 from dsp.acquisition import acquire
 from dsp.calibration import noise_variance
-from dsp.decision import map_bits
+from dsp.decision import decision_scale, map_bits
+from dsp.decision_phase import refine_phase
 from dsp.demodulator import Demodulator
 from dsp.displacement import remove_displacement
 from dsp.pipeline import BurstRecords, receive_burst
@@ -187,6 +188,26 @@ def measured_penalty(bench: LabConfig, symbols: int = 2_000_000) -> dict[str, fl
     return {"xi_measured_snu": noisy - quiet}
 
 
+def decision_directed(symbols: int = 500_000) -> list[dict[str, float]]:
+    """Measure what decoded symbols add to a weak pilot, paired on the same noise."""
+    home = Path(__file__).resolve().parent.parent
+    config = load_config(home / "lab_configs" / "cv_fiber_10km.toml").config
+    rows = []
+    for snr_db in (10.0, 20.0, 30.0):
+        sender = config.alice.transmitter.model_copy(update={"pilot_snr_db": snr_db})
+        alice = config.alice.model_copy(update={"transmitter": sender})
+        row = {"pilot_snr_db": snr_db}
+        for name, refine in (("pilot_only", False), ("decision_directed", True)):
+            receiver = config.bob.receiver.model_copy(
+                update={"decision_directed": refine}
+            )
+            bob = config.bob.model_copy(update={"receiver": receiver})
+            bench = config.model_copy(update={"alice": alice, "bob": bob})
+            row[f"xi_{name}_snu"] = measured_penalty(bench, symbols)["xi_measured_snu"]
+        rows.append(row)
+    return rows
+
+
 def _excess_noise(bench: LabConfig, symbols: int) -> float:
     """Return xi of one burst against Alice's own record [SNU]."""
     sim = bench.sim
@@ -221,10 +242,19 @@ def _excess_noise(bench: LabConfig, symbols: int) -> float:
         frame_layout(bench, symbols),
         bench.bob.receiver,
     )
+    directions, received = map_bits(bits, "qpsk"), burst.symbols
+    if bench.bob.receiver.decision_directed:
+        report = burst.report
+        received = refine_phase(
+            received,
+            directions,
+            decision_scale(received),
+            report.lock.phase_noise,
+            report.hops_per_symbol,
+        )
     nothing = np.zeros(0, dtype=np.complex64)
-    cleaned = remove_displacement(
-        burst.symbols, map_bits(bits, "qpsk"), nothing, 13
-    ).symbols / np.float32(burst.unit.scale)
+    removal = remove_displacement(received, directions, nothing, 13)
+    cleaned = removal.symbols / np.float32(burst.unit.scale)
     sums = regress(light.real.copy(), cleaned.real.copy()) + regress(
         light.imag.copy(), cleaned.imag.copy()
     )
@@ -293,6 +323,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_memory_mb": {f"{n:.0e}": peak_memory_mb(n) for n in sizes},
         "phase_budget": phase_budget(arguments.quick),
     }
+    if not arguments.quick:
+        found["decision_directed"] = decision_directed()
     if arguments.capture is not None:
         found["foreign"] = foreign(arguments.capture, arguments.qosst, arguments.quick)
     return found
@@ -313,6 +345,8 @@ def main() -> None:
     print_table("receiver, without error correction", [found["throughput"]])
     print_table("peak memory of the stream [MB]", [found["peak_memory_mb"]])
     print_table("phase budget of the default bench", found["phase_budget"])
+    if "decision_directed" in found:
+        print_table("decision-directed phase", found["decision_directed"])
     for name, row in found.get("foreign", {}).items():
         print_table(f"foreign capture: {name}", [row])
 

@@ -17,7 +17,7 @@ from protocols.messages import wire
 from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
-from protocols.reconciliation.rates import choose_rate
+from protocols.reconciliation.rates import MEASURED, choose_rate
 from protocols.schemes.cv_common import (
     Outcome,
     amplify,
@@ -227,21 +227,23 @@ class CvBob(Party):
         return shuffled[m:].view(np.float32)
 
     def _choose_code(self, sample: Sums, n_quadratures: int) -> ReconciliationCode:
-        """Return the code whose rate the sample's SNR allows."""
-        settings = self._security
-        rate = choose_rate(
-            sample.snr,
-            sample.snr_sigma,
-            settings.rate_margin_sigmas,
-            settings.code_size,
-        )
-        code = ReconciliationCode(rate, settings.code_size)
-        if n_quadratures < code.n:
-            raise ProtocolAbort(
-                f"reconciliation: {n_quadratures} quadratures are less than one frame "
-                f"of {code.n}; use a smaller code_size or a longer run"
+        """Return the code whose rate the sample's SNR allows.
+
+        A block shorter than one frame of the configured size takes a smaller code:
+        it ends in a verdict about its size, not in an error.
+        """
+        wanted = self._security.code_size
+        for size in sorted((s for s in MEASURED if s <= wanted), reverse=True):
+            rate = choose_rate(
+                sample.snr, sample.snr_sigma, self._security.rate_margin_sigmas, size
             )
-        return code
+            code = ReconciliationCode(rate, size)
+            if code.n <= n_quadratures:
+                return code
+        raise ProtocolAbort(
+            f"reconciliation: {n_quadratures} quadratures are less than one frame of "
+            f"the smallest code, {code.n}; a longer run is needed"
+        )
 
     def calibration(self) -> wire.Calibration:
         """Return the pooled calibration of all bursts."""

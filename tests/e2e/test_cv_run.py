@@ -238,6 +238,17 @@ def test_plain_gaussian_modulation_runs(tmp_path):
     assert quantum["displacement"] == "none"
 
 
+def test_a_block_below_one_large_frame_ends_in_a_verdict(tmp_path):
+    """90 000 symbols do not fill a frame of the large code; a smaller one is taken."""
+    text = (CONFIGS / "cv_quick.toml").read_text()
+    large = text.replace("code_size = 256", "code_size = 2560")
+    assert large != text
+    result = run_here(large, tmp_path / "r")
+    assert result.exit_code == 3
+    assert "too small" in result.verdict
+    assert result.data["reconciliation"]["frame_bits"] < 200_000
+
+
 def test_payload_too_large_is_refused_before_any_light(tmp_path, monkeypatch):
     payload = tmp_path / "big"
     payload.write_bytes(bytes(1 << 20))
