@@ -24,7 +24,7 @@ from scqc.core.records import Trace, Waveform
 from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy, random_bits
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LabConfig, LoadedConfig
-from scqc.runs.offline import process_capture
+from scqc.runs.offline import ALICE_NAME, process_capture
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
@@ -43,16 +43,14 @@ from scqc.store.capture_format import CaptureHeader
 from scqc.store.capture_writer import CaptureWriter
 
 CAPTURE_NAME = "capture.h5"
-ALICE_NAME = "alice.scqc"
 KINDS: tuple[RecordKind, ...] = ("signal", "shot", "electronic")
 
 
-def entropy_sources(config: LabConfig) -> tuple[EntropySource, EntropySource]:
-    """Return Alice's and Bob's sources: repeatable only in simulation."""
+def alice_entropy(config: LabConfig) -> EntropySource:
+    """Return Alice's source of randomness: repeatable only in simulation."""
     if config.sim is not None:
-        seed = config.sim.seed
-        return ReplayEntropy(seed, "alice"), ReplayEntropy(seed, "bob")
-    return SystemEntropy(), SystemEntropy()
+        return ReplayEntropy(config.sim.seed, "alice")
+    return SystemEntropy()
 
 
 def run_live(
@@ -96,19 +94,31 @@ def capture_live(
         The finished capture.
     """
     config, run_uuid = loaded.config, new_run_uuid()
-    alice_entropy, _ = entropy_sources(config)
-    prepared = prepare_payload(config, payload, run_uuid, alice_entropy)
+    entropy = alice_entropy(config)
+    prepared = prepare_payload(config, payload, run_uuid, entropy)
     folder.mkdir(parents=True, exist_ok=True)
+    bursts = _prepare_bursts(config, prepared, Transmitter(config, entropy))
+    # Before any light: a run that is cut short keeps what its bursts need.
+    write_alice_record(folder / ALICE_NAME, run_uuid, bursts)
+    (folder / "payload.json").write_text(
+        json.dumps({"sha256": prepared.sha256.hex(), "bytes": prepared.n_bytes})
+    )
     with Journal(folder, run_uuid) as journal:
         journal.write("run", f"{loaded.path.name}, payload {len(payload)} bytes")
-        return _capture(
-            loaded, prepared, run_uuid, folder, alice_entropy, progress, journal
-        )
+        return _capture(loaded, bursts, run_uuid, folder, entropy, progress, journal)
+
+
+def _prepare_bursts(
+    config: LabConfig, prepared: PreparedPayload, transmitter: Transmitter
+) -> list[AliceBurst]:
+    """Draw the Gaussian symbols of every burst; each is to be played once."""
+    n = burst_symbols(config)
+    return [AliceBurst(transmitter.gaussian(n), c.ravel()) for c in prepared.coded]
 
 
 def _capture(
     loaded: LoadedConfig,
-    prepared: PreparedPayload,
+    bursts: list[AliceBurst],
     run_uuid: str,
     folder: Path,
     entropy: EntropySource,
@@ -133,24 +143,16 @@ def _capture(
             instruments_json=json.dumps(bench.snapshot(), default=str),
         )
         path = folder / CAPTURE_NAME
-        kept: list[AliceBurst] = []
-        progress.stage("capture", len(KINDS) * config.link.bursts)
-        with CaptureWriter(path, header, config.link.bursts) as writer:
-            for burst in range(config.link.bursts):
-                symbols = session.transmitter.gaussian(burst_symbols(config))
-                bits = prepared.coded[burst].ravel()
+        progress.stage("capture", len(KINDS) * len(bursts))
+        with CaptureWriter(path, header, len(bursts)) as writer:
+            for number, burst in enumerate(bursts):
                 waveform = session.transmitter.waveform(
-                    symbols, bits, budget, bench.awg.granularity
+                    burst.symbols, burst.bits, budget, bench.awg.granularity
                 )
-                kept.append(AliceBurst(symbols, bits))
                 for kind, trace in session.burst(waveform):
-                    writer.add_trace(burst, kind, trace)
+                    writer.add_trace(number, kind, trace)
                     progress.advance()
-                journal.write("burst", f"{burst + 1} of {config.link.bursts} stored")
-        write_alice_record(folder / ALICE_NAME, run_uuid, kept)
-        (folder / "payload.json").write_text(
-            json.dumps({"sha256": prepared.sha256.hex(), "bytes": prepared.n_bytes})
-        )
+                journal.write("burst", f"{number + 1} of {len(bursts)} stored")
     journal.write("bench", "safe state")
     return path
 

@@ -122,7 +122,7 @@ def _process(
     with timing.stage("receiver"):
         bursts = receive_all(opened, config, layout, progress, timing)
     with timing.stage("read alice"):
-        alice_record = _alice_record(record, header.run_uuid, config)
+        alice_record = _alice_record(record, header.run_uuid, config, len(bursts))
     with _sinks(config, folder) as sinks:
         keys = _link_keys(sinks, config)
         with timing.stage("key distillation"):
@@ -233,10 +233,16 @@ def bob_entropy(config: LabConfig) -> EntropySource:
     return SystemEntropy()
 
 
-def _alice_record(path: Path, run_uuid: str, config: LabConfig) -> AliceRecord:
+def _alice_record(
+    path: Path, run_uuid: str, config: LabConfig, n_bursts: int
+) -> AliceRecord:
+    """Return what Alice prepared for the first `n_bursts` bursts."""
     owner, bursts = read_alice_record(path)
     if owner != run_uuid:
         raise CaptureError(f"{path}: of run {owner}, the capture is of run {run_uuid}")
+    if len(bursts) < n_bursts:
+        raise CaptureError(f"{path}: {len(bursts)} bursts, the capture has {n_bursts}")
+    bursts = bursts[:n_bursts]
     symbols = np.concatenate([b.symbols for b in bursts])
     frames = len(bursts) * config.classical.frames_per_burst
     bits = np.concatenate([b.bits for b in bursts])

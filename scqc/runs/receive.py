@@ -55,6 +55,32 @@ def burst_records(opened: Capture, number: int) -> BurstRecords:
     )
 
 
+def complete_bursts(opened: Capture) -> int:
+    """Count the bursts, from the first on, whose three records are whole.
+
+    A finished capture holds all of them. A salvaged one ends somewhere; the burst
+    that was cut is left out without looking at its samples.
+
+    Raises
+    ------
+    CaptureError
+        If not even the first burst is whole.
+    """
+    if not opened.header.salvaged:
+        return opened.n_bursts
+    whole = opened.burst(0).signal.n_samples
+    count = 0
+    for number in range(opened.n_bursts):
+        stored = opened.burst(number)
+        records = (stored.signal, stored.shot, stored.electronic)
+        if whole == 0 or any(r.n_samples != whole for r in records):
+            break
+        count += 1
+    if count == 0:
+        raise CaptureError(f"{opened.path}: salvaged, but without one whole burst")
+    return count
+
+
 def receive_all(
     opened: Capture,
     config: LabConfig,
@@ -63,7 +89,8 @@ def receive_all(
     timing: Timing,
 ) -> list[ReceivedBurst]:
     """Run the receiver over all bursts, a few at a time."""
-    progress.stage("receiver", opened.n_bursts)
+    n_bursts = complete_bursts(opened)
+    progress.stage("receiver", n_bursts)
 
     def one(number: int) -> tuple[ReceivedBurst, int, float]:
         stored = opened.burst(number)
@@ -78,7 +105,7 @@ def receive_all(
 
     bursts = []
     with ThreadPoolExecutor(config.security.threads) as pool:
-        for received, samples, cpu_s in pool.map(one, range(opened.n_bursts)):
+        for received, samples, cpu_s in pool.map(one, range(n_bursts)):
             timing.dsp_samples += samples
             timing.dsp_cpu_s += cpu_s
             bursts.append(received)
