@@ -37,11 +37,6 @@ class NoiseVariance:
         """Mean variance per quadrature [code^2]."""
         return (self.sum_x2 + self.sum_p2) / (2 * self.n_symbols)
 
-    @property
-    def relative_sigma(self) -> float:
-        """Relative standard deviation of `variance` for white noise [1]."""
-        return math.sqrt(2.0 / (2 * self.n_symbols))
-
 
 @dataclass(frozen=True, slots=True)
 class ShotNoiseUnit:
@@ -53,18 +48,12 @@ class ShotNoiseUnit:
         Standard deviation of the shot noise after the filter [code/sqrt(SNU)].
     electronic_snu : float
         Electronic noise per quadrature [SNU].
-    shot_relative_sigma : float
-        Relative standard deviation of the variance "shot plus electronic" [1].
-    electronic_relative_sigma : float
-        Relative standard deviation of the electronic variance [1].
     n_shot, n_electronic : int
         Real samples behind the two variances [1].
     """
 
     scale: float
     electronic_snu: float
-    shot_relative_sigma: float
-    electronic_relative_sigma: float
     n_shot: int
     n_electronic: int
 
@@ -124,18 +113,6 @@ def shot_noise_unit(shot: NoiseVariance, electronic: NoiseVariance) -> ShotNoise
     return ShotNoiseUnit(
         math.sqrt(n0),
         dark / n0,
-        shot.relative_sigma,
-        electronic.relative_sigma,
         2 * shot.n_symbols,
         2 * electronic.n_symbols,
-    )
-
-
-def pool(parts: Iterable[NoiseVariance]) -> NoiseVariance:
-    """Add up the traces of several bursts."""
-    items = list(parts)
-    return NoiseVariance(
-        sum(p.sum_x2 for p in items),
-        sum(p.sum_p2 for p in items),
-        sum(p.n_symbols for p in items),
     )

@@ -22,10 +22,9 @@ from protocols.authentication.polynomial_hash import (
 )
 from scqc.core.errors import ProtocolAbort
 
-#: Bytes of hash key (kept), of pad per tag (spent) and of a tag.
+#: Bytes of hash key (kept) and of pad per tag (spent); a tag is as long.
 HASH_KEY_BYTES = BLOCK_BYTES
 PAD_BYTES = BLOCK_BYTES
-TAG_BYTES = BLOCK_BYTES
 
 
 def bind(link: str, direction: str, sequence: int, body: bytes) -> bytes:

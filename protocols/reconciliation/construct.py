@@ -64,11 +64,6 @@ class Ensemble:
         """Number of core columns."""
         return sum(count for count, _, _ in self.core)
 
-    @property
-    def lowest_rate(self) -> float:
-        """Rate of the whole mother code."""
-        return INFORMATION_COLUMNS / (self.core_columns + self.leaf_rows)
-
     def degree_sequence(self) -> list[int]:
         """Degrees of the leaf rows, the shares spread evenly over every prefix."""
         credit = {degree: 0.0 for degree, _ in self.leaf_degrees}

@@ -16,7 +16,6 @@ import numpy as np
 from protocols.reconciliation.met_ldpc import (
     HIGHEST_RATE,
     LOWEST_RATE,
-    ReconciliationCode,
 )
 from scqc.core.errors import ProtocolAbort
 
@@ -113,29 +112,3 @@ def choose_rate(
             f"the lowest is {LOWEST_RATE}"
         )
     return min(wanted, HIGHEST_RATE)
-
-
-def plan_frames(n: int, rate: float) -> list[tuple[ReconciliationCode, int]]:
-    """Cover `n` quadratures with frames, large ones first.
-
-    The remainder that no frame covers is shorter than the smallest frame.
-
-    Returns
-    -------
-    list of (code, number of frames)
-    """
-    plan = []
-    for size in sorted(MEASURED, reverse=True):
-        code = ReconciliationCode(min(rate, _rate_of(size, rate)), size)
-        count, n = divmod(n, code.n)
-        if count:
-            plan.append((code, count))
-    return plan
-
-
-def _rate_of(size: int, rate: float) -> float:
-    """Scale a rate meant for the largest code down to what `size` can do."""
-    largest = max(MEASURED)
-    rates, betas = np.array(MEASURED[largest]).T
-    snr = 4 ** float(np.interp(rate, rates, rates / betas)) - 1
-    return max(rate * efficiency(snr, size) / efficiency(snr, largest), LOWEST_RATE)

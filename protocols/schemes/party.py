@@ -90,6 +90,11 @@ class Party(ABC):
             self._expected = ()
         return [self._transcript.send(answer) for answer in self._answers(message)]
 
+    @property
+    def forgery_probability(self) -> float:
+        """Bound on the chance that either tag of this exchange is forged [1]."""
+        return self._transcript.forgery_probability
+
     def _tag(self) -> wire.TranscriptTag:
         """Return the tag over everything sent so far; one per exchange."""
         return wire.TranscriptTag(self._transcript.own_tag())

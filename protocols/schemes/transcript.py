@@ -73,6 +73,12 @@ class Transcript:
         body = self._body(self._sends, self._sent, self._received)
         return wegman_carter.tag(keys.hash_key, keys.pad, body)
 
+    @property
+    def forgery_probability(self) -> float:
+        """Bound on the chance that either tag of this exchange is forged [1]."""
+        n_bytes = sum(map(len, [*self._sent, *self._received]))
+        return wegman_carter.forgery_probability(n_bytes, n_tags=2)
+
     def check_peer(self, tag: bytes) -> None:
         """Check the peer's tag over everything it sent and received before it.
 

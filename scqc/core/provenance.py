@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from datetime import UTC, datetime
 
@@ -22,8 +21,3 @@ def utc_now() -> str:
 def software_version() -> str:
     """Return the version of this program."""
     return __version__
-
-
-def config_sha256(text: str) -> str:
-    """Return the SHA-256 of a config's text, hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()

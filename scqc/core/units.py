@@ -6,8 +6,6 @@ Inside the program one shot-noise unit (SNU) is a vacuum quadrature variance of
 
 from __future__ import annotations
 
-import math
-
 PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
 
@@ -15,11 +13,6 @@ LIGHT_SPEED_M_PER_S = 299_792_458.0
 def db_to_power_ratio(value_db: float) -> float:
     """Return the power ratio [1] of a gain of `value_db` [dB]."""
     return float(10.0 ** (value_db / 10.0))
-
-
-def power_ratio_to_db(ratio: float) -> float:
-    """Return the gain [dB] of a power `ratio` [1]."""
-    return 10.0 * math.log10(ratio)
 
 
 def dbm_to_w(power_dbm: float) -> float:

@@ -165,6 +165,8 @@ def _key(alice: CvAlice, bob: CvBob, *, simulated: bool) -> dict[str, Any]:
         "secret_bits_per_symbol": n_bits / max(bob.n_symbols, 1),
         "agree": n_bits == n_theirs and bits == theirs,
         "epsilon": distillation.epsilon if distillation is not None else 0.0,
+        # Comes on top of `epsilon`; many orders of magnitude below it.
+        "epsilon_authentication": bob.forgery_probability,
         "symbols": bob.n_symbols,
         "simulated": simulated,
     }

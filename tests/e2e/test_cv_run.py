@@ -72,6 +72,8 @@ def test_every_promised_field_is_there(result_json):
             node = node[part]
         assert isinstance(node, int | float | bool), path
     assert data["key"]["agree"] is True
+    # Two tags, each a polynomial over 16-byte blocks of the transcript.
+    assert 0.0 < data["key"]["epsilon_authentication"] < 2 * 2**20 / 2.0**128
 
 
 def test_figures_agree_with_the_truth(result_json):

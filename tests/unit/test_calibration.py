@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from light_kit import RATE_HZ, Scene, light, receiver, some_lock
 
-from dsp.calibration import NoiseVariance, noise_variance, pool, shot_noise_unit
+from dsp.calibration import NoiseVariance, noise_variance, shot_noise_unit
 from dsp.demodulator import Demodulator
 from scqc.core.errors import CalibrationError
 
@@ -22,8 +22,6 @@ def test_scale_and_electronic_noise_are_exact():
     assert unit.scale == pytest.approx(10.0)
     assert unit.electronic_snu == pytest.approx(0.05)
     assert (unit.n_shot, unit.n_electronic) == (8000, 2000)
-    assert unit.shot_relative_sigma == pytest.approx(math.sqrt(2 / 8000))
-    assert unit.electronic_relative_sigma == pytest.approx(math.sqrt(2 / 2000))
 
 
 def test_quadratures_are_averaged():
@@ -64,12 +62,8 @@ def test_measured_variance_is_that_of_white_noise_and_scales_exactly():
     # Rounding adds 1/12 of a code squared.
     expected = 900.0 + 1.0 / 12.0
     # Neighbouring symbols are independent up to the pulse's small leakage.
-    assert one.variance == pytest.approx(expected, rel=5 * one.relative_sigma + 1e-4)
-    assert one.relative_sigma == pytest.approx(math.sqrt(1.0 / one.n_symbols))
+    assert one.variance == pytest.approx(
+        expected, rel=5 * math.sqrt(1.0 / one.n_symbols) + 1e-4
+    )
     double = noise_variance(_chain(), [2 * trace])
     assert double.variance == pytest.approx(4.0 * one.variance, rel=1e-6)
-
-
-def test_pooling_is_measuring_once():
-    parts = [NoiseVariance(1.0, 2.0, 10), NoiseVariance(3.0, 4.0, 20)]
-    assert pool(parts) == NoiseVariance(4.0, 6.0, 30)

@@ -5,6 +5,7 @@ import pytest
 
 from protocols.reconciliation import multidimensional as md
 from protocols.reconciliation import rates
+from protocols.reconciliation.met_ldpc import ReconciliationCode
 from scqc.core.errors import ProtocolAbort
 
 
@@ -34,21 +35,10 @@ def test_unknown_size():
         rates.efficiency(0.5, 77)
 
 
-@pytest.mark.parametrize("n", [0, 1000, 16_000_000, 777_777])
-def test_frames_cover_all_but_a_small_rest(n):
-    plan = rates.plan_frames(n, 0.2557)
-    covered = sum(code.n * count for code, count in plan)
-    assert 0 <= n - covered < 60_000
-    by_size = {code.size: code.rate for code, _ in plan}
-    assert sorted(by_size, key=by_size.get) == sorted(by_size)
-
-
 @pytest.mark.parametrize("snr", [0.2, 0.51, 1.0])
 def test_small_frames_work_at_their_measured_efficiency(snr):
     rng = np.random.default_rng(1)
-    plan = rates.plan_frames(100_000, rates.choose_rate(snr))
-    code = plan[-1][0]
-    assert code.size == 256
+    code = ReconciliationCode(rates.choose_rate(snr, size=256), 256)
     x = rng.standard_normal(6 * code.n).astype(np.float32)
     y = (math.sqrt(snr) * x + rng.standard_normal(x.size)).astype(np.float32)
     kappa = math.sqrt(snr) / (1 + snr)
