@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from protocols.authentication import wegman_carter
 from protocols.messages.wire import AnyMessage, decode, encode
+from scqc.core.errors import ProtocolAbort
 
 BOB_TO_ALICE = "bob-to-alice"
 ALICE_TO_BOB = "alice-to-bob"
@@ -68,7 +69,19 @@ class Transcript:
         return message
 
     def own_tag(self) -> bytes:
-        """Return the tag over everything sent and received so far."""
+        """Return the tag over everything sent and received so far.
+
+        Raises
+        ------
+        ProtocolAbort
+            On a second call: its pad is one-time.
+        """
+        if self._tagged:
+            raise ProtocolAbort(
+                f"authentication: the pad of {self._sends} is spent; a second tag "
+                "under it would tell the hash key"
+            )
+        self._tagged = True
         keys = self._keys[self._sends]
         body = self._body(self._sends, self._sent, self._received)
         return wegman_carter.tag(keys.hash_key, keys.pad, body)
