@@ -80,6 +80,50 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeTags:
+    """Detections of one acquisition, as the time tagger delivered them.
+
+    Parameters
+    ----------
+    times_ps : ndarray, shape (n,), int64 [ps]
+        Since the start of the acquisition, in the tagger's own clock.
+    channels : ndarray, shape (n,), uint8 [1]
+        Input that fired, from 1.
+    duration_ps : int
+        Length of the acquisition [ps].
+    lost : int
+        Tags the device reports as lost [1]; more than 0 refuses the block.
+    overflow : bool
+        Whether the device's buffer overran.
+    """
+
+    times_ps: NDArray[np.int64]
+    channels: NDArray[np.uint8]
+    duration_ps: int
+    lost: int = 0
+    overflow: bool = False
+
+    def __post_init__(self) -> None:
+        times, channels = self.times_ps, self.channels
+        if times.ndim != 1 or times.dtype != np.int64:
+            raise SignalError(
+                f"time tags: times must be 1-D int64, got {times.shape}, {times.dtype}"
+            )
+        if channels.shape != times.shape or channels.dtype != np.uint8:
+            raise SignalError(
+                f"time tags: {channels.shape} {channels.dtype} channels for "
+                f"{times.shape} times, wanted uint8 of the same length"
+            )
+        if self.duration_ps < 0 or self.lost < 0:
+            raise SignalError(
+                f"time tags: duration {self.duration_ps} ps and {self.lost} lost tags "
+                "must not be negative"
+            )
+        _freeze(times)
+        _freeze(channels)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyBlock:
     """Secret bits with what is needed to trust them; never prints the bits.
 

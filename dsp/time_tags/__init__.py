@@ -1,0 +1,1 @@
+"""From time tags to detections per slot: clock, frame, gate, counting."""
