@@ -31,30 +31,32 @@ def pack(
 ) -> NDArray[np.uint8]:
     """Return slot bytes, shape (n,), uint8 [code], from their three parts."""
     packed: NDArray[np.uint8] = (
-        bit | (basis << BASIS_SHIFT) | (intensity << INTENSITY_SHIFT)
+        bit
+        | (basis << np.uint8(BASIS_SHIFT))
+        | (intensity << np.uint8(INTENSITY_SHIFT))
     )
     return packed
 
 
 def bit(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the bit values, shape (n,), uint8 [bit]."""
-    found: NDArray[np.uint8] = slots & 1
+    found: NDArray[np.uint8] = slots & np.uint8(1)
     return found
 
 
 def basis(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the bases, shape (n,), uint8 [0 for Z, 1 for X]."""
-    found: NDArray[np.uint8] = (slots >> BASIS_SHIFT) & 1
+    found: NDArray[np.uint8] = (slots >> np.uint8(BASIS_SHIFT)) & np.uint8(1)
     return found
 
 
 def intensity(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the intensities, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]."""
-    found: NDArray[np.uint8] = (slots >> INTENSITY_SHIFT) & 3
+    found: NDArray[np.uint8] = (slots >> np.uint8(INTENSITY_SHIFT)) & np.uint8(3)
     return found
 
 
 def is_sync(slots: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which slots are public, shape (n,), bool."""
-    found: NDArray[np.bool_] = (slots & SYNC_FLAG) != 0
+    found: NDArray[np.bool_] = (slots & np.uint8(SYNC_FLAG)) != 0
     return found
