@@ -1,4 +1,4 @@
-"""The messages of the CV scheme and their packing.
+"""The messages of the CV scheme, and the packing of all messages.
 
 Numbers travel as raw little-endian bytes with their count checked on arrival;
 nothing is ever unpickled. `decode` turns every malformed message into one typed
@@ -14,17 +14,11 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from protocols.messages.base import Count, Finite, HashKey, Message, Seed
+from protocols.messages.photon import PhotonMessage
 from scqc.core.errors import PeerError
 
-Count = Annotated[int, Meta(ge=0, le=1 << 40)]
-Seed = Annotated[bytes, Meta(min_length=32, max_length=32)]
-HashKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Finite = Annotated[float, Meta(gt=-1e30, lt=1e30)]
 MAX_MESSAGE_BYTES = 1 << 30
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """Base of all messages."""
 
 
 class FrameReport(Message, frozen=True):
@@ -151,6 +145,7 @@ AnyMessage = (
     | Amplification
     | Verdict
     | TranscriptTag
+    | PhotonMessage
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

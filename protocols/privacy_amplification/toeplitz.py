@@ -73,6 +73,27 @@ def hash_bits(
     return bits[:m] ^ _parities(sums)
 
 
+def compress(raw: NDArray[np.uint8], seed: bytes, n_bits: int) -> bytes:
+    """Hash a reconciled raw key to a packed key.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n,), uint8 [bit]
+    seed : bytes
+        Packed seed bits, at least `seed_length` of them.
+    n_bits : int
+        Length of the key [bit].
+
+    Returns
+    -------
+    bytes
+        Packed key, most significant bit first.
+    """
+    given = np.frombuffer(seed, dtype=np.uint8)
+    seed_bits = np.unpackbits(given, count=seed_length(raw.size))
+    return np.packbits(hash_bits(raw, seed_bits, n_bits)).tobytes()
+
+
 def _circular_convolution(
     seed_bits: NDArray[np.uint8], tail: NDArray[np.uint8]
 ) -> NDArray[np.float64]:

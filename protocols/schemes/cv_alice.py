@@ -12,15 +12,11 @@ from dsp.decision import bits_per_symbol
 from protocols.estimation.channel import Displacement
 from protocols.estimation.regression import regress, regress_classes
 from protocols.messages import wire
+from protocols.messages.base import Message
 from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
-from protocols.schemes.cv_common import (
-    Outcome,
-    amplify,
-    detector,
-    distil,
-)
+from protocols.schemes.cv_common import Distillation, Outcome, detector, distil
 from protocols.schemes.party import Party
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import ClassicalSettings, SecuritySettings
@@ -77,8 +73,9 @@ class CvAlice(Party):
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
         super().__init__("alice", link, directions, keys, wire.FrameReport)
         self._record, self._classical, self._security = record, classical, security
+        self.distillation: Distillation | None = None
 
-    def _answers(self, message: wire.Message) -> Iterable[wire.AnyMessage]:
+    def _answers(self, message: Message) -> Iterable[wire.AnyMessage]:
         match message:
             case wire.FrameReport():
                 return self._disclose_frames(message)
@@ -226,6 +223,7 @@ class CvAlice(Party):
                 self._security,
             )
             secret = self.distillation.secret_bits
+            self.epsilon = self.distillation.epsilon
         if message.secret_bits != secret:
             raise PeerError(
                 f"amplification: Bob counts {message.secret_bits} secret bits, we "
@@ -237,9 +235,8 @@ class CvAlice(Party):
                 raise PeerError(
                     f"amplification: seed of {len(message.seed)} bytes for {raw} bits"
                 )
-            self._key = amplify(
-                self._words, self._outcome.accepted, message.seed, secret
-            )
+            accepted = self._words[self._outcome.accepted].ravel()
+            self._key = toeplitz.compress(accepted, message.seed, secret)
         self._secret_bits = secret
         self._expected = (wire.TranscriptTag,)
         yield wire.Verdict(secret)

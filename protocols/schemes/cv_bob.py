@@ -14,13 +14,14 @@ from dsp.pipeline import ReceivedBurst
 from protocols.estimation.channel import Detector, Displacement
 from protocols.estimation.regression import Sums, regress
 from protocols.messages import wire
+from protocols.messages.base import Message
 from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.reconciliation.rates import MEASURED, choose_rate
 from protocols.schemes.cv_common import (
+    Distillation,
     Outcome,
-    amplify,
     detector,
     distil,
 )
@@ -69,6 +70,7 @@ class CvBob(Party):
         self._bursts, self._reception = bursts, reception
         self._security, self._entropy = security, entropy
         self._given_seed = permutation_seed
+        self.distillation: Distillation | None = None
         self.sample_sums: dict[str, Sums] = {}
         self.class_sums: list[wire.ClassSums] = []
         self.burst_sums: list[wire.ClassSums] = []
@@ -121,7 +123,7 @@ class CvBob(Party):
         packed = wire.pack_bits(flags.astype(np.uint8))
         return [self._transcript.send(wire.FrameReport(flags.size, packed))]
 
-    def _answers(self, message: wire.Message) -> list[wire.AnyMessage]:
+    def _answers(self, message: Message) -> list[wire.AnyMessage]:
         match message:
             case wire.FrameDisclosure():
                 return self._request_sample(message)
@@ -304,10 +306,12 @@ class CvBob(Party):
                 self._security,
             )
             secret = self.distillation.secret_bits
+            self.epsilon = self.distillation.epsilon
         if secret:
             raw = int(np.count_nonzero(outcome.accepted)) * code.n
             seed = self._entropy.read((toeplitz.seed_length(raw) + 7) // 8)
-            self._key = amplify(self._words, outcome.accepted, seed, secret)
+            raw_bits = self._words[outcome.accepted].ravel()
+            self._key = toeplitz.compress(raw_bits, seed, secret)
         self._secret_bits = secret
         self._expected = (wire.Verdict,)
         return [wire.Amplification(secret, seed)]

@@ -21,7 +21,6 @@ from protocols.estimation.channel import (
 )
 from protocols.estimation.regression import Sums
 from protocols.messages.wire import Calibration, ClassSums
-from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.security.composable import (
     Ledger,
@@ -174,31 +173,6 @@ def distil(
         frames_kept=kept,
     )
     return Distillation(estimate, worst, ledger, budget.total)
-
-
-def amplify(
-    words: NDArray[np.uint8], accepted: NDArray[np.bool_], seed: bytes, n_bits: int
-) -> bytes:
-    """Hash the accepted frames to the key.
-
-    Parameters
-    ----------
-    words : ndarray, shape (frames, n), uint8 [bit]
-    accepted : ndarray, shape (frames,), bool
-    seed : bytes
-        Packed seed bits.
-    n_bits : int
-        Length of the key [bit].
-
-    Returns
-    -------
-    bytes
-        Packed key.
-    """
-    raw = words[accepted].ravel()
-    wanted = toeplitz.seed_length(raw.size)
-    seed_bits = np.unpackbits(np.frombuffer(seed, dtype=np.uint8), count=wanted)
-    return np.packbits(toeplitz.hash_bits(raw, seed_bits, n_bits)).tobytes()
 
 
 def symbols_for_a_key(distillation: Distillation, limit: int = 1 << 44) -> int | None:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from protocols.messages import wire
-from protocols.schemes.cv_common import Distillation
+from protocols.messages.base import Message
 from protocols.schemes.transcript import LinkKeys, Transcript
 from scqc.core.errors import PeerError
 
@@ -39,12 +39,13 @@ class Party(ABC):
         link: str,
         directions: tuple[str, str],
         keys: dict[str, LinkKeys],
-        first: type[wire.Message],
+        first: type[Message],
     ) -> None:
         self._name = name
         self._transcript = Transcript(link, *directions, keys)
-        self._expected: tuple[type[wire.Message], ...] = (first,)
-        self.distillation: Distillation | None = None
+        self._expected: tuple[type[Message], ...] = (first,)
+        #: Security parameter of the key; 0 until there is one [1].
+        self.epsilon = 0.0
         self.authenticated = False
         self._key = b""
         self._secret_bits = 0
@@ -100,5 +101,5 @@ class Party(ABC):
         return wire.TranscriptTag(self._transcript.own_tag())
 
     @abstractmethod
-    def _answers(self, message: wire.Message) -> Iterable[wire.AnyMessage]:
+    def _answers(self, message: Message) -> Iterable[wire.AnyMessage]:
         """Act on an expected message; give what to send, each sent before the next."""

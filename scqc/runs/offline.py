@@ -308,13 +308,13 @@ def _store_key(
         ("bob", exchange.bob, sinks[1]),
     ):
         bits, n_bits = party.key()
-        if not n_bits or party.distillation is None:
+        if not n_bits:
             continue
         block = KeyBlock(
             identifier=f"{run_uuid}/0",
             bits=bits,
             n_bits=n_bits,
-            epsilon=party.distillation.epsilon,
+            epsilon=party.epsilon,
             simulated=config.sim is not None,
             provenance={"run_uuid": run_uuid, "block": "0"},
         )

@@ -12,6 +12,7 @@ from light_kit import make_alice, make_bob, plain_block, talk
 from strategies_messages import messages
 
 from protocols.messages import wire
+from protocols.messages.base import Message
 from scqc.core.errors import PeerError, ProtocolAbort
 
 BLOCK = plain_block(decoder_iterations=50)
@@ -23,7 +24,7 @@ def _decodes_or_peer_error(data):
         message = wire.decode(data)
     except PeerError:
         return
-    assert isinstance(message, wire.Message)
+    assert isinstance(message, Message)
 
 
 @given(st.binary(max_size=300))
