@@ -29,7 +29,18 @@ SYNC_FLAG = 0x10
 def pack(
     bit: NDArray[np.uint8], basis: NDArray[np.uint8], intensity: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Return slot bytes, shape (n,), uint8 [code], from their three parts."""
+    """Put the three parts of each slot into its byte.
+
+    Parameters
+    ----------
+    bit : ndarray, shape (n,), uint8 [bit]
+    basis : ndarray, shape (n,), uint8 [0 for Z, 1 for X]
+    intensity : ndarray, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]
+
+    Returns
+    -------
+    ndarray, shape (n,), uint8 [code]
+    """
     packed: NDArray[np.uint8] = (
         bit
         | (basis << np.uint8(BASIS_SHIFT))
@@ -39,24 +50,60 @@ def pack(
 
 
 def bit(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the bit values, shape (n,), uint8 [bit]."""
+    """Return the bit values.
+
+    Parameters
+    ----------
+    slots : ndarray, shape (n,), uint8 [code]
+
+    Returns
+    -------
+    ndarray, shape (n,), uint8 [bit]
+    """
     found: NDArray[np.uint8] = slots & np.uint8(1)
     return found
 
 
 def basis(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the bases, shape (n,), uint8 [0 for Z, 1 for X]."""
+    """Return the bases.
+
+    Parameters
+    ----------
+    slots : ndarray, shape (n,), uint8 [code]
+
+    Returns
+    -------
+    ndarray, shape (n,), uint8 [0 for Z, 1 for X]
+    """
     found: NDArray[np.uint8] = (slots >> np.uint8(BASIS_SHIFT)) & np.uint8(1)
     return found
 
 
 def intensity(slots: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the intensities, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]."""
+    """Return the intensities.
+
+    Parameters
+    ----------
+    slots : ndarray, shape (n,), uint8 [code]
+
+    Returns
+    -------
+    ndarray, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]
+    """
     found: NDArray[np.uint8] = (slots >> np.uint8(INTENSITY_SHIFT)) & np.uint8(3)
     return found
 
 
 def is_sync(slots: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which slots are public, shape (n,), bool."""
+    """Return which slots are public.
+
+    Parameters
+    ----------
+    slots : ndarray, shape (n,), uint8 [code]
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+    """
     found: NDArray[np.bool_] = (slots & np.uint8(SYNC_FLAG)) != 0
     return found
