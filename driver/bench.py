@@ -18,12 +18,12 @@ from driver.hal import (
     Instrument,
     OpticalSwitch,
     Snapshot,
+    TimeTagger,
 )
+from driver.links import make_link
 from driver.optical_switch.ttl import TtlSwitch
-from driver.registry import make_driver
-from driver.scpi.link import ScpiLink
+from driver.registry import DRIVERS, make_driver
 from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
-from driver.transports.tcp import TcpTransport
 from scqc.core.errors import (
     ConnectError,
     ConnectionLost,
@@ -104,6 +104,14 @@ class Bench:
         instrument = self._only("digitizer")
         if not isinstance(instrument, Digitizer):
             raise StateError(instrument.name, "digitizer", "does not play this role")
+        return instrument
+
+    @property
+    def tagger(self) -> TimeTagger:
+        """The bench's only time tagger."""
+        instrument = self._only("time-tagger")
+        if not isinstance(instrument, TimeTagger):
+            raise StateError(instrument.name, "time-tagger", "does not play this role")
         return instrument
 
     def instrument(self, name: str) -> Instrument:
@@ -230,8 +238,10 @@ class Bench:
 
 
 def _driver(name: str, settings: InstrumentSettings) -> Instrument:
-    link = ScpiLink(
-        TcpTransport(name, settings.resource),
+    link = make_link(
+        DRIVERS[settings.driver].link,
+        name,
+        settings.resource,
         open_timeout_s=settings.open_timeout_s,
         io_timeout_s=settings.io_timeout_s,
     )

@@ -1,4 +1,4 @@
-"""Arm, play, wait, read: one record from the bench."""
+"""Arm, play, wait, read: one record, or one run of time tags, from the bench."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 from driver.bench import Bench
-from driver.hal import DigitizerConfig
+from driver.hal import DigitizerConfig, TaggerConfig
 from scqc.core.clock import Deadline
 from scqc.core.errors import StateError
-from scqc.core.records import Trace
+from scqc.core.records import TimeTags, Trace
 
 RecordKind = Literal["signal", "shot", "electronic"]
 
@@ -77,3 +77,36 @@ def record(
     play = kind == "signal"
     config = replace(config, trigger="external" if play else "immediate")
     return acquire(bench, config, timeout_s, play=play)
+
+
+def acquire_tags(
+    bench: Bench, config: TaggerConfig, duration_s: float, timeout_s: float
+) -> TimeTags:
+    """Record time tags while the uploaded waveform is played once.
+
+    The tagger starts first, so the waveform begins an unknown time after it.
+
+    Parameters
+    ----------
+    bench : Bench
+    config : TaggerConfig
+    duration_s : float
+        Length of the acquisition [s]; more than the waveform, for a late start.
+    timeout_s : float
+        Deadline for recording and reading together [s].
+
+    Raises
+    ------
+    InstrumentTimeout
+        If the tags are not recorded and read in time.
+    InstrumentError
+        Whatever else an instrument reports.
+    """
+    deadline = Deadline(timeout_s)
+    tagger = bench.tagger
+    tagger.configure(config)
+    tagger.start(duration_s)
+    bench.awg.start()
+    tags = tagger.read(max(deadline.remaining_s(), 1e-3))
+    bench.awg.stop()
+    return tags

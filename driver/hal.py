@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from scqc.core.records import Trace, Waveform
+from scqc.core.records import TimeTags, Trace, Waveform
 
 Snapshot = dict[str, object]
 """Settings of one instrument, made of JSON values only."""
 
 TriggerSource = Literal["immediate", "external"]
+Edge = Literal["rising", "falling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,37 @@ class DigitizerConfig:
     range_v: Mapping[int, float]
     trigger: TriggerSource = "immediate"
     trigger_level_v: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerChannel:
+    """Settings of one input of a time tagger.
+
+    Parameters
+    ----------
+    threshold_v : float
+        Level that counts as a pulse [V].
+    edge : {"rising", "falling"}
+    delay_ps : int
+        Added to every tag of this input [ps].
+    """
+
+    threshold_v: float = 0.1
+    edge: Edge = "rising"
+    delay_ps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerConfig:
+    """Settings of a time tagger.
+
+    Parameters
+    ----------
+    channels : mapping of int to TaggerChannel
+        The inputs that are recorded, numbered from 1; the others are off.
+    """
+
+    channels: Mapping[int, TaggerChannel]
 
 
 @runtime_checkable
@@ -182,6 +214,49 @@ class Digitizer(Instrument, Protocol):
 
     def abort(self) -> None:
         """Stop recording."""
+        ...
+
+
+@runtime_checkable
+class TimeTagger(Instrument, Protocol):
+    """Records when its inputs fire, for a given time after `start`."""
+
+    def configure(self, config: TaggerConfig) -> TaggerConfig:
+        """Set the inputs; return what the device took."""
+        ...
+
+    def start(self, duration_s: float) -> None:
+        """Record from now on for `duration_s` [s]; an earlier record is forgotten.
+
+        Raises
+        ------
+        RangeError
+            If the duration is outside the limits; nothing is sent.
+        StateError
+            If the tagger is not configured.
+        """
+        ...
+
+    def read(self, timeout_s: float) -> TimeTags:
+        """Wait for the end of the recording and return all tags, in order of time.
+
+        Raises
+        ------
+        InstrumentTimeout
+            If they are not all here after `timeout_s` [s].
+        WireProtocolError
+            If tags are missing, or out of order by more than the device's window.
+        StateError
+            If nothing was started.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Stop recording; what was recorded is forgotten."""
+        ...
+
+    def counts(self, integration_s: float) -> dict[int, int]:
+        """Return how often each configured input fires in `integration_s` [s]."""
         ...
 
 

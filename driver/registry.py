@@ -5,21 +5,32 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import Literal, Protocol, cast
 
 from driver.hal import Instrument
-from driver.scpi.link import ScpiLink
 from scqc.core.errors import StateError
+
+LinkKind = Literal["scpi", "idq", "prompt"]
+
+
+class Link(Protocol):
+    """What the links of all instruments have in common."""
+
+    @property
+    def instrument(self) -> str:
+        """Name of the instrument."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class DriverEntry:
-    """Where a driver lives, which role it plays and which ports it has."""
+    """Where a driver lives, its role, its ports, and the link it is built on."""
 
     role: str
     module: str
     class_name: str
     ports: tuple[str, ...]
+    link: LinkKind = "scpi"
 
 
 DRIVERS = {
@@ -35,6 +46,13 @@ DRIVERS = {
         "KeysightInfiniium",
         ("1", "2", "3", "4"),
     ),
+    "idq.id900": DriverEntry(
+        "time-tagger",
+        "driver.time_tagger.idq_id900",
+        "IdqId900",
+        ("1", "2", "3", "4"),
+        "idq",
+    ),
 }
 
 
@@ -45,8 +63,8 @@ def nearest(name: str) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known drivers: {known}"
 
 
-def make_driver(driver: str, link: ScpiLink) -> Instrument:
-    """Build the driver called `driver` on `link`.
+def make_driver(driver: str, link: Link) -> Instrument:
+    """Build the driver called `driver` on `link`, which is of the kind it needs.
 
     Raises
     ------

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from driver.links import check_resource
 from driver.registry import DRIVERS, nearest
-from driver.transports.tcp import parse_resource
 from scqc.core.settings import Settings
 
-Role = Literal["awg", "digitizer"]
+Role = Literal["awg", "digitizer", "time-tagger", "phase-modulator"]
 
 SignalName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z0-9_]+)+$")]
 PortName = Annotated[
@@ -49,12 +49,6 @@ class InstrumentSettings(Settings):
             raise ValueError(f"unknown driver {value!r}, {nearest(value)}")
         return value
 
-    @field_validator("resource")
-    @classmethod
-    def _well_formed(cls, value: str) -> str:
-        parse_resource("resource", value)
-        return value
-
     @model_validator(mode="after")
     def _driver_fits_role(self) -> InstrumentSettings:
         if DRIVERS[self.driver].role != self.role:
@@ -62,6 +56,7 @@ class InstrumentSettings(Settings):
                 f"driver {self.driver!r} is for role {DRIVERS[self.driver].role!r}, "
                 f"not {self.role!r}"
             )
+        check_resource(DRIVERS[self.driver].link, "resource", self.resource)
         return self
 
 

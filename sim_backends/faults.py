@@ -7,7 +7,7 @@ A fault strikes at a *verb* of the instrument (``identify``, ``configure``,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -16,6 +16,7 @@ from sim_backends.settings import FaultKind, FaultVerb
 
 KINDS: tuple[str, ...] = get_args(FaultKind)
 VERBS: tuple[str, ...] = get_args(FaultVerb)
+DATA_KINDS = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
 LATE_S = 0.6
 
 
@@ -65,14 +66,20 @@ class FaultPlan:
     def take(self, verb: str, *, replying: bool) -> str | None:
         """Return the kind of fault that strikes now, and count it.
 
-        Only a dropped connection can strike a command that has no reply.
+        Only a dropped connection can strike a command that has no reply. Faults
+        of recorded data strike in `take_data` alone.
         """
+        wire = [kind for kind in KINDS if kind not in DATA_KINDS]
+        return self._take(verb, wire if replying else ["drop-connection"])
+
+    def take_data(self, verb: str, *kinds: str) -> str | None:
+        """Return which of `kinds` strikes the recorded data now, and count it."""
+        return self._take(verb, kinds)
+
+    def _take(self, verb: str, kinds: Sequence[str]) -> str | None:
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if self._left[index] == 0 or fault.at != verb:
-                    continue
-                if fault.kind != "drop-connection" and not replying:
-                    continue
-                self._left[index] -= 1
-                return fault.kind
+                if self._left[index] and fault.at == verb and fault.kind in kinds:
+                    self._left[index] -= 1
+                    return fault.kind
         return None

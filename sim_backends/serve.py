@@ -8,30 +8,42 @@ A parent that dies closes that input, so no emulator outlives its program.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import signal
-import socket
 import sys
-import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any, Protocol
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from scqc.core.errors import ConfigError, ConfigProblem, ScqcError
 from scqc.core.settings import Settings
-from sim_backends.devices.base import ScpiDevice
+from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
 from sim_backends.faults import Fault, FaultPlan
-from sim_backends.settings import SimSettings
+from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
 from sim_backends.wire.tcp_scpi import ScpiServer
+from sim_backends.wire.truth_tap import TruthTap
+from sim_backends.wire.zmq_tagger import ZmqTaggerServer
 from sim_backends.world import World
 
 SIGNAL_INPUT = "rx.rf"
+
+
+class Server(Protocol):
+    """Serves one emulated instrument."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect."""
+        ...
+
+    def close(self) -> None:
+        """Stop serving; calling it again does nothing."""
+        ...
 
 
 class EmulatedInstrument(Settings):
@@ -72,9 +84,9 @@ class EmulatedLab:
         )
         # All devices exist before the first port opens.
         self.devices = {name: self._device(name) for name in request.instruments}
-        self.servers = {
-            name: ScpiServer(device, request.instruments[name].port)
-            for name, device in self.devices.items()
+        self.servers: dict[str, Server] = {
+            name: _EMULATORS[wanted.driver][1](self.devices[name], wanted.port)
+            for name, wanted in request.instruments.items()
         }
         self._tap = TruthTap(self.cables) if request.tap else None
 
@@ -93,68 +105,49 @@ class EmulatedLab:
         if self._tap is not None:
             self._tap.close()
 
-    def _device(self, name: str) -> ScpiDevice:
-        settings = self._request.sim
-        faults = FaultPlan(
-            name, [Fault(f.at, f.kind, f.count) for f in settings.faults.get(name, [])]
-        )
+    def _device(self, name: str) -> Any:
+        planned = self._request.sim.faults.get(name, [])
+        faults = FaultPlan(name, [Fault(f.at, f.kind, f.count) for f in planned])
         driver = self._request.instruments[name].driver
-        if driver == "keysight.m8190a":
-            return KeysightM8190A(name, self.cables, faults, settings.awg.bits)
-        if driver == "keysight.infiniium":
-            _, _, channel = self._request.wiring.get(SIGNAL_INPUT, ":1").partition(":")
-            return KeysightInfiniium(
-                name, self.cables, faults, settings.digitizer.bits, int(channel)
+        if driver not in _EMULATORS:
+            limit = f"no emulator for this driver; there are {', '.join(_EMULATORS)}"
+            raise ConfigError(
+                [
+                    ConfigProblem(
+                        "config", f"instruments.{name}", "driver", driver, limit
+                    )
+                ]
             )
-        known = "keysight.m8190a, keysight.infiniium"
-        limit = f"no emulator for this driver; there are {known}"
-        raise ConfigError(
-            [ConfigProblem("config", f"instruments.{name}", "driver", driver, limit)]
-        )
+        return _EMULATORS[driver][0](name, self.cables, faults, self._request)
 
 
-class TruthTap:
-    """Sends what the generator was given to play, as a run of ``.npy`` arrays.
+def _awg(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> KeysightM8190A:
+    settings = getattr(request.sim, "awg", AwgSettings())
+    return KeysightM8190A(name, cables, faults, settings.bits)
 
-    Every connection gets all waveforms so far, shape (2, n), int16 [code], and
-    is then closed. Only tests read it; no driver knows of it.
-    """
 
-    def __init__(self, cables: Cables) -> None:
-        self._cables = cables
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._port: int = self._listener.getsockname()[1]
-        self._closing = False
-        self._thread = threading.Thread(target=self._serve, name="tap", daemon=True)
-        self._thread.start()
+def _scope(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> KeysightInfiniium:
+    settings = getattr(request.sim, "digitizer", DigitizerSettings())
+    _, _, channel = request.wiring.get(SIGNAL_INPUT, ":1").partition(":")
+    return KeysightInfiniium(name, cables, faults, settings.bits, int(channel))
 
-    @property
-    def endpoint(self) -> str:
-        """Where tests connect."""
-        return f"tcp://127.0.0.1:{self._port}"
 
-    def close(self) -> None:
-        """Stop serving."""
-        self._closing = True
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self._port), timeout=1.0),
-        ):
-            pass
-        self._thread.join()
-        self._listener.close()
+def _tagger(
+    name: str, cables: Cables, faults: FaultPlan, _request: ServeRequest
+) -> IdqId900:
+    return IdqId900(name, cables, faults)
 
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._listener.accept()
-            with connection:
-                if self._closing:
-                    return
-                with contextlib.suppress(OSError):
-                    for codes in list(self._cables.played):
-                        file = io.BytesIO()
-                        np.save(file, codes)
-                        connection.sendall(file.getbuffer())
+
+#: For each driver: how its instrument is emulated, and on which wire it is served.
+_EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
+    "keysight.m8190a": (_awg, ScpiServer),
+    "keysight.infiniium": (_scope, ScpiServer),
+    "idq.id900": (_tagger, ZmqTaggerServer),
+}
 
 
 def _stop_on_signal(number: int, _frame: FrameType | None) -> None:

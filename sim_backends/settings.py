@@ -41,6 +41,10 @@ FaultKind = Literal[
     "garbage",
     "wrong-identity",
     "late-reply",
+    "lost-tags",
+    "overflow",
+    "out-of-order",
+    "wrong-channels",
 ]
 Drift = Annotated[float, Field(ge=0.0, le=10.0)]
 Angle = Annotated[float, Field(ge=-1.6, le=1.6)]

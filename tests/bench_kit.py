@@ -1,4 +1,4 @@
-"""A served two-instrument bench with trivial light, for tests of the wire."""
+"""A served bench with trivial light, for tests of the wire."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +18,20 @@ WIRING = {
     "switch.signal": "awg:marker1",
     "switch.lo": "awg:marker2",
 }
+PHOTON_WIRING = {
+    "tx.im": "awg:1",
+    "tx.pm": "awg:2",
+    "rx.z0": "tagger:1",
+    "rx.z1": "tagger:2",
+    "rx.x0": "tagger:3",
+    "rx.x1": "tagger:4",
+}
+KINDS = {
+    "awg": ("awg", "keysight.m8190a"),
+    "scope": ("digitizer", "keysight.infiniium"),
+    "tagger": ("time-tagger", "idq.id900"),
+}
+PHOTON_BENCH = ("awg", "tagger")
 RATE_HZ = 400e6
 AMPLITUDE_VPP = {1: 0.5, 2: 0.5}
 
@@ -51,20 +65,59 @@ class PlainLight:
         return volts
 
 
+@dataclass
+class ClickingLight:
+    """Detectors that fire at written-down times while something is played.
+
+    `times_ps` holds the times of the detectors z0, z1, x0, x1.
+    """
+
+    times_ps: list = field(default_factory=lambda: [np.arange(0)] * 4)
+    truth: list = field(default_factory=list)
+    playing: bool = False
+    durations_s: list = field(default_factory=list)
+    phase_v: float = 0.0
+    played_v: list = field(default_factory=list)
+    dark: bool = True
+
+    def play(self, samples_v, rate_hz):
+        self.playing = True
+        self.played_v.append((samples_v, rate_hz))
+
+    def stop(self):
+        self.playing = False
+
+    def set_level(self, switch, volts):
+        pass
+
+    def set_phase_v(self, volts):
+        self.phase_v = volts
+
+    def tags(self, duration_s):
+        self.durations_s.append(duration_s)
+        shown = self.times_ps if self.playing or not self.dark else [np.arange(0)] * 4
+        times = np.concatenate(shown).astype(np.int64)
+        detector = np.repeat(np.arange(4, dtype=np.uint8), [t.size for t in shown])
+        order = np.argsort(times, kind="stable")
+        self.truth.append({"clicks": times[order]})
+        return times[order], detector[order]
+
+
 @contextmanager
-def served(faults=None, light=None, **sim) -> Iterator[EmulatedLab]:
-    """Serve an AWG and a digitiser; `faults` maps instrument to (at, kind) pairs."""
+def served(
+    faults=None, light=None, names=("awg", "scope"), wiring=None, **sim
+) -> Iterator[EmulatedLab]:
+    """Serve instruments; `faults` maps instrument to (at, kind) pairs."""
     planned = {
         name: [FaultSettings(at=at, kind=kind) for at, kind in pairs]
         for name, pairs in (faults or {}).items()
     }
+    if wiring is None:
+        wiring = WIRING if "scope" in names else PHOTON_WIRING
     request = ServeRequest(
         sim=SimSettings(faults=planned, **sim),
-        instruments={
-            "awg": EmulatedInstrument(driver="keysight.m8190a"),
-            "scope": EmulatedInstrument(driver="keysight.infiniium"),
-        },
-        wiring=WIRING,
+        instruments={n: EmulatedInstrument(driver=KINDS[n][1]) for n in names},
+        wiring=wiring,
         tap=True,
     )
     lab = EmulatedLab(request, light or PlainLight())
@@ -77,11 +130,7 @@ def served(faults=None, light=None, **sim) -> Iterator[EmulatedLab]:
 def settings_for(
     endpoints, io_timeout_s=2.0, **expect
 ) -> dict[str, InstrumentSettings]:
-    """Return the settings of both instruments at `endpoints`."""
-    kinds = {
-        "awg": ("awg", "keysight.m8190a"),
-        "scope": ("digitizer", "keysight.infiniium"),
-    }
+    """Return the settings of the instruments at `endpoints`."""
     return {
         name: InstrumentSettings(
             role=role,
@@ -91,12 +140,13 @@ def settings_for(
             open_timeout_s=io_timeout_s,
             io_timeout_s=io_timeout_s,
         )
-        for name, (role, driver) in kinds.items()
+        for name, (role, driver) in KINDS.items()
+        if name in endpoints
     }
 
 
 def bench_on(lab: EmulatedLab, io_timeout_s=2.0, **expect) -> Bench:
     """Return a bench, not yet entered, on the instruments of `lab`."""
-    return Bench(
-        settings_for(lab.endpoints, io_timeout_s, **expect), WIRING, SafetySettings()
-    )
+    wiring = WIRING if "scope" in lab.devices else PHOTON_WIRING
+    settings = settings_for(lab.endpoints, io_timeout_s, **expect)
+    return Bench(settings, wiring, SafetySettings())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol, get_args
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scqc.core.errors import ConfigError, ConfigProblem
 from sim_backends.settings import Switch
+
+DETECTORS = ("rx.z0", "rx.z1", "rx.x0", "rx.x1")
+PHASE_SIGNAL = "rx.phase"
 
 
 class Light(Protocol):
@@ -34,8 +37,33 @@ class Light(Protocol):
         """Drive a shutter input."""
         ...
 
+
+@runtime_checkable
+class RecordedLight(Light, Protocol):
+    """Light on a receiver whose output voltage is digitised."""
+
     def record(self, n_samples: int, rate_hz: float) -> NDArray[np.float32]:
         """Return what the digitiser's input sees, shape (n,), float32 [V]."""
+        ...
+
+
+@runtime_checkable
+class CountedLight(Light, Protocol):
+    """Light on single-photon detectors behind interferometers."""
+
+    def tags(self, duration_s: float) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Return what the detectors fire in the next `duration_s` [s].
+
+        Returns
+        -------
+        tuple
+            Times, shape (n,), int64 [ps], in order and in the clock of the time
+            tagger, and detectors, shape (n,), uint8 [1], indices into `DETECTORS`.
+        """
+        ...
+
+    def set_phase_v(self, volts: float) -> None:
+        """Drive the phase shifter of the receiver's interferometers."""
         ...
 
 
@@ -46,7 +74,8 @@ class Cables:
     ----------
     light : Light
     wiring : mapping of str to str
-        Signal name to ``instrument:port``; ``switch.*`` signals are shutters.
+        Signal name to ``instrument:port``; ``switch.*`` signals are shutters,
+        `DETECTORS` lead to a time tagger and `PHASE_SIGNAL` from a voltage source.
     keep_played : bool
         Whether the codes of every waveform are kept for the truth tap.
 
@@ -68,6 +97,8 @@ class Cables:
         self._once = False
         self._keep_played = keep_played
         self._switches = _shutters(wiring)
+        self._detectors = {s: wiring[s] for s in DETECTORS if s in wiring}
+        self._phase_port = wiring.get(PHASE_SIGNAL)
         self._on_trigger: list[Callable[[], None]] = []
 
     def on_trigger(self, callback: Callable[[], None]) -> None:
@@ -113,10 +144,43 @@ class Cables:
     def record(self, n_samples: int, rate_hz: float) -> NDArray[np.float32]:
         """Return what the digitiser's input sees, shape (n,), float32 [V]."""
         with self.lock:
-            volts = self.light.record(n_samples, rate_hz)
+            if isinstance(self.light, RecordedLight):
+                volts = self.light.record(n_samples, rate_hz)
+            else:
+                volts = np.zeros(n_samples, dtype=np.float32)
             if self._once:
                 self.stop()
         return volts
+
+    def tags(self, instrument: str, duration_s: float) -> dict[int, NDArray[np.int64]]:
+        """Return when the inputs of a time tagger fire in the next `duration_s` [s].
+
+        Returns
+        -------
+        dict of int to ndarray, shape (n_i,), int64 [ps]
+            For every input that a detector is wired to, in order of time.
+        """
+        with self.lock:
+            if isinstance(self.light, CountedLight):
+                times_ps, detector = self.light.tags(duration_s)
+            else:
+                times_ps = np.zeros(0, dtype=np.int64)
+                detector = np.zeros(0, dtype=np.uint8)
+            if self._once:
+                self.stop()
+        found = {}
+        for signal, wired in self._detectors.items():
+            name, _, port = wired.partition(":")
+            if name == instrument:
+                found[int(port)] = times_ps[detector == DETECTORS.index(signal)]
+        return found
+
+    def set_phase_voltage(self, instrument: str, port: int, volts: float) -> None:
+        """Set an output of a voltage source; a phase shifter wired to it moves."""
+        if self._phase_port == f"{instrument}:{port}":
+            with self.lock:
+                if isinstance(self.light, CountedLight):
+                    self.light.set_phase_v(volts)
 
     def stop(self) -> None:
         """End the waveform."""

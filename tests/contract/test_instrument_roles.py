@@ -4,16 +4,19 @@ import inspect
 
 import numpy as np
 import pytest
-from bench_kit import served, settings_for
+from bench_kit import KINDS, ClickingLight, served
 
 from driver import hal
+from driver.links import make_link
 from driver.registry import DRIVERS, make_driver
-from driver.scpi.link import ScpiLink
-from driver.transports.tcp import TcpTransport
 from scqc.core.errors import InstrumentTimeout, RangeError, StateError
-from scqc.core.records import Trace, Waveform
+from scqc.core.records import TimeTags, Trace, Waveform
 
-ROLES = {"awg": hal.ArbitraryWaveformGenerator, "digitizer": hal.Digitizer}
+ROLES = {
+    "awg": hal.ArbitraryWaveformGenerator,
+    "digitizer": hal.Digitizer,
+    "time-tagger": hal.TimeTagger,
+}
 RATE_HZ = 400e6
 
 
@@ -24,10 +27,12 @@ def playing(role):
 @pytest.fixture
 def instrument(request):
     """The driver named by the parameter, open, on its served emulator."""
-    with served() as lab:
-        names = {s.driver: n for n, s in settings_for(lab.endpoints).items()}
-        name = names[request.param]
-        link = ScpiLink(TcpTransport(name, lab.endpoints[name]), io_timeout_s=2.0)
+    name = next(n for n, (_, driver) in KINDS.items() if driver == request.param)
+    times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
+    light = ClickingLight(times_ps, dark=False) if name == "tagger" else None
+    with served(names=(name,), light=light) as lab:
+        kind = DRIVERS[request.param].link
+        link = make_link(kind, name, lab.endpoints[name], io_timeout_s=2.0)
         driver = make_driver(request.param, link)
         driver.open()
         yield driver
@@ -182,3 +187,92 @@ class TestDigitizer:
     def test_limits(self, instrument, config):
         with pytest.raises(RangeError):
             instrument.configure(config)
+
+
+@pytest.mark.parametrize("instrument", playing("time-tagger"), indirect=True)
+class TestTimeTagger:
+    CONFIG = hal.TaggerConfig(
+        {
+            1: hal.TaggerChannel(0.2),
+            2: hal.TaggerChannel(0.5, delay_ps=137),
+            4: hal.TaggerChannel(0.1),
+        }
+    )
+
+    def test_configure_returns_what_was_taken(self, instrument):
+        assert instrument.configure(self.CONFIG) == self.CONFIG
+
+    def test_tags_are_those_of_the_detectors_merged(self, instrument):
+        instrument.configure(self.CONFIG)
+        instrument.start(1e-6)
+        tags = instrument.read(5.0)
+        assert isinstance(tags, TimeTags)
+        assert tags.duration_ps == 1_000_000
+        assert (tags.lost, tags.overflow) == (0, False)
+        assert np.all(np.diff(tags.times_ps) >= 0)
+        for n, delay_ps in ((1, 0), (2, 137), (4, 0)):
+            expected = np.arange(n, 900_000, 1000 * n) + delay_ps
+            np.testing.assert_array_equal(tags.times_ps[tags.channels == n], expected)
+        assert not np.any(tags.channels == 3)
+
+    def test_nothing_is_recorded_after_the_end(self, instrument):
+        instrument.configure(self.CONFIG)
+        instrument.start(1.0e-6)
+        assert instrument.read(5.0).times_ps.max() < 1_000_000
+        # Input 1 fires at 1, 1001, 2001, ... ps: a shorter record has fewer.
+        with pytest.raises(RangeError):
+            instrument.start(0.0)
+
+    def test_start_again_forgets_the_first_record(self, instrument):
+        instrument.configure(self.CONFIG)
+        instrument.start(1e-6)
+        instrument.start(2e-6)
+        assert instrument.read(5.0).duration_ps == 2_000_000
+
+    def test_many_records_one_after_the_other(self, instrument):
+        instrument.configure(self.CONFIG)
+        sizes = set()
+        for _ in range(5):
+            instrument.start(1e-6)
+            sizes.add(instrument.read(5.0).times_ps.size)
+        assert len(sizes) == 1
+
+    def test_counts(self, instrument):
+        instrument.configure(self.CONFIG)
+        expected = {n: np.arange(n, 900_000, 1000 * n).size for n in (1, 2, 4)}
+        assert instrument.counts(1e-6) == expected
+
+    def test_order_of_calls(self, instrument):
+        for call in (lambda: instrument.start(1e-6), lambda: instrument.counts(1e-3)):
+            with pytest.raises(StateError):
+                call()
+        instrument.configure(self.CONFIG)
+        with pytest.raises(StateError):
+            instrument.read(1.0)
+        instrument.start(1e-6)
+        instrument.stop()
+        with pytest.raises(StateError):
+            instrument.read(1.0)
+
+    @pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan"), 1e9])
+    def test_durations(self, instrument, duration_s):
+        instrument.configure(self.CONFIG)
+        for call in (instrument.start, instrument.counts):
+            with pytest.raises(RangeError):
+                call(duration_s)
+
+    @pytest.mark.parametrize(
+        "channels",
+        [
+            {},
+            {0: hal.TaggerChannel()},
+            {5: hal.TaggerChannel()},
+            {1: hal.TaggerChannel(threshold_v=50.0)},
+            {1: hal.TaggerChannel(threshold_v=float("nan"))},
+            {1: hal.TaggerChannel(delay_ps=-1)},
+            {1: hal.TaggerChannel(edge="both")},
+        ],
+    )
+    def test_limits(self, instrument, channels):
+        with pytest.raises(RangeError):
+            instrument.configure(hal.TaggerConfig(channels))

@@ -1,0 +1,55 @@
+"""Which link an instrument's driver is built on, and where it may lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from driver.registry import Link, LinkKind
+from driver.scpi.link import ScpiLink
+from driver.time_tagger.idq_link import IdqLink
+from driver.transports.tcp import TcpTransport, parse_resource
+from driver.transports.zmq_link import ZmqLink, parse_zmq
+
+
+def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
+    """Check the form of a resource for this kind of link.
+
+    Raises
+    ------
+    RangeError
+        If the resource has another form.
+    """
+    checks: dict[LinkKind, Callable[[str, str], object]] = {
+        "scpi": parse_resource,
+        "idq": parse_zmq,
+    }
+    checks[kind](instrument, resource)
+
+
+def make_link(
+    kind: LinkKind,
+    instrument: str,
+    resource: str,
+    open_timeout_s: float = 5.0,
+    io_timeout_s: float = 10.0,
+) -> Link:
+    """Build a link, not yet open.
+
+    Parameters
+    ----------
+    kind : {"scpi", "idq"}
+    instrument : str
+        Name of the instrument, for error messages.
+    resource : str
+        Where it listens.
+    open_timeout_s, io_timeout_s : float
+        Deadlines for connecting and for one exchange [s].
+
+    Raises
+    ------
+    RangeError
+        If the resource has not the form for this kind.
+    """
+    if kind == "idq":
+        return IdqLink(ZmqLink(instrument, resource), open_timeout_s, io_timeout_s)
+    return ScpiLink(TcpTransport(instrument, resource), open_timeout_s, io_timeout_s)
