@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from protocols.security.decoy import Intensities
 from scqc.core.settings import Settings
 
 
@@ -36,4 +37,69 @@ class SecuritySettings(Settings):
     decoder_iterations: int = Field(default=200, ge=10, le=2000)
     # Margin on the SNR of the sample before the code rate is chosen from it.
     rate_margin_sigmas: float = Field(default=1.0, ge=0.0, le=10.0)
+    threads: int = Field(default=2, ge=1, le=64)
+
+
+class DecoySettings(Settings):
+    """Alice's pulses: how often each basis and intensity, and how bright.
+
+    The mean photon numbers are those of a whole slot at Alice's exit. The
+    vacuum share is what signal and decoy leave.
+    """
+
+    signal_photons: float = Field(default=0.58, gt=0.0, le=2.0)
+    decoy_photons: float = Field(default=0.24, gt=0.0, le=2.0)
+    # What still leaks when the intensity modulator is closed, as measured.
+    vacuum_photons: float = Field(default=0.0005, ge=0.0, le=0.1)
+    signal_share: float = Field(default=0.35, gt=0.0, lt=1.0)
+    decoy_share: float = Field(default=0.45, gt=0.0, lt=1.0)
+    # Share of slots in the message basis Z.
+    z_share: float = Field(default=0.8, gt=0.0, lt=1.0)
+
+    @property
+    def vacuum_share(self) -> float:
+        """Share of vacuum slots [1]."""
+        return 1.0 - self.signal_share - self.decoy_share
+
+    @property
+    def intensities(self) -> Intensities:
+        """The same for the bounds."""
+        return Intensities(
+            (self.signal_photons, self.decoy_photons, self.vacuum_photons),
+            (self.signal_share, self.decoy_share, self.vacuum_share),
+        )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DecoySettings:
+        if self.signal_share + self.decoy_share >= 1.0:
+            raise ValueError("signal_share + decoy_share must leave a vacuum share")
+        if not self.signal_photons > self.decoy_photons + self.vacuum_photons:
+            raise ValueError(
+                "signal_photons must exceed decoy_photons + vacuum_photons"
+            )
+        if not self.decoy_photons > self.vacuum_photons:
+            raise ValueError("decoy_photons must exceed vacuum_photons")
+        return self
+
+
+class PhotonSecuritySettings(Settings):
+    """Encoding, estimation and key distillation of the photon-counting scheme."""
+
+    # "masked": payload and fresh key. "direct": payload only, never a key.
+    encoding: Literal["masked", "direct"] = "masked"
+    # Total composable security parameter.
+    epsilon: float = Field(default=1e-10, gt=1e-40, lt=0.1)
+    # "gaussian" is a heuristic and proves nothing.
+    bounds: Literal["hoeffding", "chernoff", "gaussian"] = "hoeffding"
+    # An error rate above this in either basis ends the run without key or message.
+    max_error_rate: float = Field(default=0.08, gt=0.0, lt=0.5)
+    # Most by which the efficiencies of Bob's detectors differ, as measured.
+    efficiency_mismatch: float = Field(default=0.0, ge=0.0, lt=0.5)
+    # "cascade" needs many round trips; only for blocks without payload.
+    reconciliation: Literal["ldpc", "cascade"] = "ldpc"
+    # Length of a reconciliation frame; the last block is cut to whole frames.
+    frame_bits: int = Field(default=102_400, ge=8_000, le=1_000_000)
+    decoder_iterations: int = Field(default=150, ge=10, le=2000)
+    # Frames of the word of the direct encoding; each carries about 1 kB.
+    direct_frames: int = Field(default=1, ge=1, le=10_000)
     threads: int = Field(default=2, ge=1, le=64)

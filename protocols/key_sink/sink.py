@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.key_sink import schema
 from scqc.core.errors import KeySinkError
@@ -27,6 +28,7 @@ from scqc.core.records import KeyBlock
 
 KEY_PURPOSE = "key"
 AUTHENTICATION_PURPOSE = "authentication"
+PAD_PURPOSE = "pad"
 _BUSY_TIMEOUT_S = 10.0
 _COLUMNS = (
     "b.identifier, b.run_uuid, b.block, b.purpose, b.direction, b.n_bits, "
@@ -52,6 +54,25 @@ class KeyEntry:
 
 
 Entries = list[KeyEntry]
+Parts = list[tuple[KeyEntry, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SpentPad:
+    """Pad bits, released for ever, and where they lay.
+
+    Parameters
+    ----------
+    bits : ndarray, shape (n,), uint8 [bit]
+        Never printed.
+    ranges : list of (identifier, first bit, number of bits)
+    epsilon : float
+        Of the blocks they came from, added up [1].
+    """
+
+    bits: NDArray[np.uint8] = field(repr=False)
+    ranges: list[tuple[str, int, int]]
+    epsilon: float
 
 
 class KeySink:
@@ -113,7 +134,7 @@ class KeySink:
         key : KeyBlock
             Its provenance names ``run_uuid`` and ``block``.
         purpose, direction : str
-            Pool: ``"key"``, or ``"authentication"`` of one direction.
+            Pool: ``"key"``, or ``"authentication"`` or ``"pad"`` of one direction.
 
         Raises
         ------
@@ -201,6 +222,75 @@ class KeySink:
         pool = (AUTHENTICATION_PURPOSE, direction)
         return self._release(pool, None, 8 * n_bytes, allow_simulated).bits
 
+    def spend_pad(
+        self, n_bits: int, direction: str, *, allow_simulated: bool = False
+    ) -> SpentPad:
+        """Burn the oldest message pad of one direction and return it.
+
+        Raises
+        ------
+        KeySinkError
+            If the pool cannot pay; nothing is burnt then.
+        """
+        pool = (PAD_PURPOSE, direction)
+        with self._transaction():
+            entries = self._candidates(pool, None, allow_simulated)
+            parts = _plan(entries, n_bits, f"key sink {self.path} pool {pool}")
+            return self._burn(parts)
+
+    def follow_pad(
+        self,
+        ranges: Sequence[tuple[str, int, int]],
+        direction: str,
+        *,
+        allow_simulated: bool = False,
+    ) -> SpentPad:
+        """Burn exactly the pad bits the peer named, and all that lie before them.
+
+        What lies before was spent at the other end, or lost in a crash there:
+        nothing may be done with it any more.
+
+        Parameters
+        ----------
+        ranges : sequence of (identifier, first bit, number of bits)
+            In the order of the pool.
+        direction : str
+        allow_simulated : bool
+
+        Raises
+        ------
+        KeySinkError
+            If a bit is unknown, out of order, or was spent before; nothing is
+            burnt then.
+        """
+        pool = (PAD_PURPOSE, direction)
+        with self._transaction():
+            entries = self._candidates(pool, None, allow_simulated)
+            parts, burnt = _follow(entries, ranges, f"key sink {self.path}")
+            for entry, start, count in burnt:
+                self._mark(entry.identifier, start, count)
+            return self._burn(parts)
+
+    def _burn(self, parts: Parts) -> SpentPad:
+        """Read and mark `parts` within the running transaction."""
+        pieces = []
+        for entry, start, count in parts:
+            whole = np.unpackbits(np.frombuffer(self._load(entry.identifier), "u1"))
+            pieces.append(whole[start : start + count])
+            self._mark(entry.identifier, start, count)
+        return SpentPad(
+            np.concatenate(pieces),
+            [(entry.identifier, start, count) for entry, start, count in parts],
+            sum(entry.epsilon for entry, _, _ in parts),
+        )
+
+    def _mark(self, identifier: str, start: int, count: int) -> None:
+        self._db.execute(
+            "INSERT INTO releases (identifier, start_bit, n_bits, released_utc) "
+            "VALUES (?,?,?,?)",
+            (identifier, start, count, _now()),
+        )
+
     def read_kept(
         self, purpose: str, direction: str, *, allow_simulated: bool = False
     ) -> bytes:
@@ -211,7 +301,7 @@ class KeySink:
         KeySinkError
             If there is none, or it is damaged or simulated.
         """
-        if purpose in (KEY_PURPOSE, AUTHENTICATION_PURPOSE):
+        if purpose in (KEY_PURPOSE, AUTHENTICATION_PURPOSE, PAD_PURPOSE):
             raise KeySinkError(f"key sink: pool {purpose!r} is released once, not kept")
         entries = [
             e for e in self.list() if (e.purpose, e.direction) == (purpose, direction)
@@ -249,22 +339,14 @@ class KeySink:
                 sum(e.available_bits for e in entries) if n_bits is None else n_bits
             )
             parts = _plan(entries, wanted, f"key sink {self.path} pool {pool}")
-            pieces = []
-            for entry, start, count in parts:
-                whole = np.unpackbits(np.frombuffer(self._load(entry.identifier), "u1"))
-                pieces.append(whole[start : start + count])
-                self._db.execute(
-                    "INSERT INTO releases (identifier, start_bit, n_bits, "
-                    "released_utc) VALUES (?,?,?,?)",
-                    (entry.identifier, start, count, _now()),
-                )
-        names = [f"{e.identifier}[{start}:{start + k}]" for e, start, k in parts]
+            spent = self._burn(parts)
+        names = [f"{name}[{start}:{start + k}]" for name, start, k in spent.ranges]
         used = {e.run_uuid for e, _, _ in parts}
         return KeyBlock(
             identifier="+".join(names),
-            bits=np.packbits(np.concatenate(pieces)).tobytes(),
+            bits=np.packbits(spent.bits).tobytes(),
             n_bits=wanted,
-            epsilon=sum(e.epsilon for e, _, _ in parts),
+            epsilon=spent.epsilon,
             simulated=any(e.simulated for e, _, _ in parts),
             provenance={"run_uuid": "+".join(sorted(used)), "purpose": pool[0]},
         )
@@ -357,9 +439,7 @@ def _entry(row: tuple[Any, ...]) -> KeyEntry:
     return KeyEntry(**{**fields, "simulated": bool(fields["simulated"])})
 
 
-def _plan(
-    entries: list[KeyEntry], wanted: int, where: str
-) -> list[tuple[KeyEntry, int, int]]:
+def _plan(entries: list[KeyEntry], wanted: int, where: str) -> Parts:
     """Choose (entry, first bit, number of bits), oldest first."""
     room = sum(e.available_bits for e in entries)
     if wanted > room or wanted == 0:
@@ -371,6 +451,40 @@ def _plan(
             parts.append((entry, entry.n_bits - entry.available_bits, count))
             wanted -= count
     return parts
+
+
+def _follow(
+    entries: list[KeyEntry], ranges: Sequence[tuple[str, int, int]], where: str
+) -> tuple[Parts, Parts]:
+    """Return the named runs of bits, and the runs before them that go unused."""
+    position = {entry.identifier: n for n, entry in enumerate(entries)}
+    used = [entry.n_bits - entry.available_bits for entry in entries]
+    parts, burnt, at = [], [], 0
+    for identifier, start, count in ranges:
+        number = position.get(identifier, -1)
+        if number < at:
+            raise KeySinkError(f"{where}: pad {identifier!r} unknown or out of order")
+        entry = entries[number]
+        if count < 1 or start + count > entry.n_bits:
+            raise KeySinkError(
+                f"{where}: pad {identifier} bits {start} to {start + count}, it has "
+                f"{entry.n_bits}"
+            )
+        if start < used[number]:
+            raise KeySinkError(
+                f"{where}: pad {identifier} bits from {start} on, spent up to "
+                f"{used[number]}"
+            )
+        for earlier in range(at, number + 1):
+            end = start if earlier == number else entries[earlier].n_bits
+            if end > used[earlier]:
+                burnt.append((entries[earlier], used[earlier], end - used[earlier]))
+            used[earlier] = end
+        parts.append((entry, start, count))
+        used[number], at = start + count, number
+    if not parts:
+        raise KeySinkError(f"{where}: no pad named")
+    return parts, burnt
 
 
 def _statements(script: str) -> list[str]:

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scipy.optimize import brentq
-from scipy.special import xlogy
-from scipy.stats import norm
+from scipy.special import ndtri, xlogy
 
 from scqc.core.errors import ProtocolAbort
 
@@ -302,7 +301,7 @@ def interval(
         return max(0.0, observed - width), min(float(total), observed + width)
     if method == "gaussian":
         share = observed / total
-        width = float(norm.isf(epsilon)) * math.sqrt(total * share * (1.0 - share))
+        width = -float(ndtri(epsilon)) * math.sqrt(total * share * (1.0 - share))
         return max(0.0, observed - width), min(float(total), observed + width)
     return _chernoff(observed, total, epsilon)
 
@@ -339,7 +338,7 @@ def _phase_error(
     rate = min(max(errors, 1.0) / check_single, 0.5)
     if method == "gaussian":
         spread = rate * (1.0 - rate) * (1.0 / check_single + 1.0 / single)
-        return min(0.5, rate + float(norm.isf(epsilon)) * math.sqrt(spread))
+        return min(0.5, rate + -float(ndtri(epsilon)) * math.sqrt(spread))
     if method == "chernoff":
         return min(0.5, rate + _sampling_exact(rate, check_single, single, epsilon))
     return min(0.5, rate + sampling_deviation(rate, single, check_single, epsilon))

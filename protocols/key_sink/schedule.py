@@ -1,0 +1,121 @@
+"""What to send next: a message, or a block for key only.
+
+A padded message always costs more pad than its own detections give back, so a
+sink that serves messages runs dry. The schedule keeps a reserve, lets blocks for
+key only fill the sink while it is below, and says when it will be empty.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scqc.core.errors import KeySinkError
+
+#: Authentication pad that one block costs, per direction [bit].
+TAG_PAD_BITS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class SinkLevel:
+    """What a party's sink holds.
+
+    Parameters
+    ----------
+    pad_bits : int
+        For messages [bit].
+    authentication_bits : int
+        The smaller of the two directions [bit].
+    reserve_bits : int
+        Pad that messages must leave [bit].
+    """
+
+    pad_bits: int
+    authentication_bits: int
+    reserve_bits: int
+
+    @property
+    def spendable_bits(self) -> int:
+        """Pad above the reserve [bit]."""
+        return max(0, self.pad_bits - self.reserve_bits)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """What the next block is for.
+
+    Parameters
+    ----------
+    kind : {"message", "key"}
+    message_bits : int
+        Zero for a block of key only [bit].
+    reason : str
+    """
+
+    kind: Literal["message", "key"]
+    message_bits: int
+    reason: str
+
+
+def plan_block(
+    level: SinkLevel, waiting_bits: int, blocks_left: int, refill_bits: int = 0
+) -> BlockPlan:
+    """Decide about the next block.
+
+    Parameters
+    ----------
+    level : SinkLevel
+    waiting_bits : int
+        Message still to be sent; it goes into one block [bit].
+    blocks_left : int
+        This one included [1].
+    refill_bits : int
+        Fresh pad that a block has been giving lately [bit].
+
+    Raises
+    ------
+    KeySinkError
+        If the block cannot be authenticated, or no number of the blocks that
+        are left lets the sink pad the message.
+    """
+    if level.authentication_bits < TAG_PAD_BITS:
+        raise KeySinkError(
+            f"key sink: {level.authentication_bits} bits of authentication pad, a "
+            f"block costs {TAG_PAD_BITS} per direction; provision more"
+        )
+    if waiting_bits == 0:
+        return BlockPlan("key", 0, "nothing to send")
+    spendable = level.spendable_bits
+    if waiting_bits <= spendable:
+        return BlockPlan("message", waiting_bits, f"{spendable} bits above the reserve")
+    missing = waiting_bits - spendable
+    if refill_bits * (blocks_left - 1) >= missing:
+        return BlockPlan("key", 0, f"{missing} bits of pad missing: fill the sink")
+    raise KeySinkError(
+        f"key sink: the message needs {waiting_bits} bits of pad, {level.pad_bits} are "
+        f"there and {level.reserve_bits} of them are the reserve; send a shorter "
+        "message, provision more, or run blocks for key only first"
+    )
+
+
+def blocks_to_depletion(
+    level: SinkLevel, message_bits: float, refill_bits: float
+) -> float:
+    """Forecast how many more blocks like the last the sink can pad [1].
+
+    Parameters
+    ----------
+    level : SinkLevel
+    message_bits, refill_bits : float
+        Per block [bit].
+
+    Returns
+    -------
+    float
+        Whole number; infinity when the sink does not drain.
+    """
+    drain = message_bits - refill_bits
+    if drain <= 0.0:
+        return math.inf
+    return float(math.floor(level.spendable_bits / drain))

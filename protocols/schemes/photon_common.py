@@ -1,0 +1,228 @@
+"""What both parties of the photon-counting scheme compute alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsp.time_tags.slots import VACUUM, X, Z
+from protocols.security.decoy import Bounds, Counts, check_consistency, estimate
+from protocols.security.decoy_length import DecoyLedger, Disclosed, key_length
+from protocols.settings import DecoySettings, PhotonSecuritySettings
+from protocols.verification.tags import TAG_BITS, collision_probability
+from scqc.core.errors import PeerError, ProtocolAbort
+from scqc.core.rng import permutation
+
+#: A key shorter than this is not worth a block.
+MINIMUM_KEY_BITS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Detections in matching bases, as both parties index them.
+
+    Parameters
+    ----------
+    key : ndarray, shape (n_key,), int64 [1]
+        Positions among the announced detections, in the public random order.
+    check : ndarray, shape (n_check,), int64 [1]
+        Positions where both used the check basis, in order of time.
+    intensities : ndarray, shape (n_detections,), uint8 [0 signal, 1 decoy, 2 vacuum]
+        Of all announced detections.
+    """
+
+    key: NDArray[np.int64]
+    check: NDArray[np.int64]
+    intensities: NDArray[np.uint8]
+
+    def key_counts(self, n_used: int) -> tuple[int, int, int]:
+        """Return how many of the first `n_used` key detections each intensity has."""
+        return by_intensity(self.intensities[self.key[:n_used]])
+
+    def check_counts(self) -> tuple[int, int, int]:
+        """Return the check detections by intensity."""
+        return by_intensity(self.intensities[self.check])
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """The public history of reconciliation, in counts.
+
+    Parameters
+    ----------
+    n_bits : int
+        Length of a frame [bit].
+    rows : ndarray, shape (n_frames,), int64 [bit]
+        Checks disclosed about every frame, in the end.
+    first_rows : int
+        Checks disclosed at once, the same for every frame [bit].
+    rounds : int
+        How often a flag was sent for every frame [1].
+    accepted : ndarray, shape (n_frames,), bool
+    """
+
+    n_bits: int
+    rows: NDArray[np.int64]
+    first_rows: int
+    rounds: int
+    accepted: NDArray[np.bool_]
+
+    @property
+    def used(self) -> int:
+        """Key detections that went into frames [1]."""
+        return self.n_bits * self.accepted.size
+
+    def counts(self) -> Disclosed:
+        """Return what was said about the sifted key [bit]."""
+        frames = self.accepted.size
+        tag_bits = TAG_BITS * frames
+        return Disclosed(
+            published=self.first_rows * frames,
+            revealed=int(np.sum(self.rows)) - self.first_rows * frames,
+            verification=tag_bits,
+            flags=frames * self.rounds,
+            failed=int(np.sum((self.n_bits - self.rows)[~self.accepted])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PhotonDistillation:
+    """Everything that fixes the length of the key.
+
+    Parameters
+    ----------
+    key, check : Counts
+        By intensity; the key basis without its errors, which nobody discloses.
+    bounds : Bounds
+    ledger : DecoyLedger
+    epsilon : float
+        Total security parameter reached [1].
+    """
+
+    key: Counts
+    check: Counts
+    bounds: Bounds
+    ledger: DecoyLedger
+    epsilon: float
+
+    @property
+    def secret_bits(self) -> int:
+        """Length of the key; zero below the smallest useful key."""
+        bits = self.ledger.secret_bits
+        return bits if bits >= MINIMUM_KEY_BITS else 0
+
+
+def by_intensity(intensities: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Count signal, decoy and vacuum.
+
+    Parameters
+    ----------
+    intensities : ndarray, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]
+    """
+    signal, decoy, vacuum = np.bincount(intensities, minlength=3)[:3]
+    return int(signal), int(decoy), int(vacuum)
+
+
+def sift(
+    alice: NDArray[np.uint8],
+    bob: NDArray[np.uint8],
+    intensities: NDArray[np.uint8],
+    seed: bytes,
+) -> Sifted:
+    """Sort the announced detections into key, check and mismatched bases.
+
+    The key detections are put into a public random order: a burst of errors is
+    spread over all frames, and what is left over beyond the last whole frame is
+    a fair sample.
+
+    Parameters
+    ----------
+    alice, bob : ndarray, shape (n,), uint8 [0 for Z, 1 for X]
+        Bases.
+    intensities : ndarray, shape (n,), uint8 [0 signal, 1 decoy, 2 vacuum]
+    seed : bytes, 32 bytes
+        Public, drawn after Bob announced.
+
+    Raises
+    ------
+    PeerError
+        If an intensity is none of the three.
+    """
+    if intensities.max(initial=0) > VACUUM:
+        raise PeerError("preparation: an intensity that does not exist")
+    key = np.flatnonzero((alice == Z) & (bob == Z))
+    check = np.flatnonzero((alice == X) & (bob == X))
+    return Sifted(key[permutation(seed, key.size)], check, intensities)
+
+
+def check_basis(
+    sifted: Sifted,
+    errors: tuple[int, int, int],
+    pulses: DecoySettings,
+    security: PhotonSecuritySettings,
+) -> Counts:
+    """Return the counts of the check basis, or end the run.
+
+    Raises
+    ------
+    ProtocolAbort
+        If the error rate is above the limit, nothing was detected, or the
+        counts contradict each other.
+    """
+    check = Counts(sifted.check_counts(), errors)
+    if check.total == 0 or sifted.key.size == 0:
+        raise ProtocolAbort(
+            f"sifting: {sifted.key.size} detections in the key basis and "
+            f"{check.total} in the check basis; both are needed"
+        )
+    refuse_errors("X", check.error_rate, security)
+    everything = Counts(sifted.key_counts(sifted.key.size), (0, 0, 0))
+    check_consistency(everything, check, pulses.intensities)
+    return check
+
+
+def refuse_errors(basis: str, rate: float, security: PhotonSecuritySettings) -> None:
+    """End the run when the error rate of a basis is above the limit.
+
+    Raises
+    ------
+    ProtocolAbort
+    """
+    if rate > security.max_error_rate:
+        raise ProtocolAbort(
+            f"error rate {rate:.2%} in basis {basis}, limit "
+            f"{security.max_error_rate:.2%}: no key and no message; check the "
+            "interferometers, or somebody listens"
+        )
+
+
+def distil(
+    sifted: Sifted,
+    check: Counts,
+    disclosure: Disclosure,
+    pulses: DecoySettings,
+    security: PhotonSecuritySettings,
+) -> PhotonDistillation:
+    """Bound the single photons and count the key, on either side.
+
+    Raises
+    ------
+    ProtocolAbort
+        If the tags are too short for the number of frames.
+    """
+    frames = disclosure.accepted.size
+    collision = frames * collision_probability(disclosure.n_bits)
+    secrecy = 0.5 * security.epsilon
+    if collision > secrecy:
+        raise ProtocolAbort(
+            f"verification: collision probability {collision:.2g} of {frames} tags, "
+            f"limit {secrecy:.2g}"
+        )
+    key = Counts(sifted.key_counts(disclosure.used), (0, 0, 0))
+    bounds = estimate(key, check, pulses.intensities, secrecy, security.bounds)
+    ledger = key_length(
+        key.total, bounds, disclosure.counts(), secrecy, security.efficiency_mismatch
+    )
+    return PhotonDistillation(key, check, bounds, ledger, secrecy + collision)
