@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photon_kit import PULSE_HZ, photon_bench, photon_settings, play
+from photon_bench_kit import PULSE_HZ, photon_bench, photon_settings, play
 from pydantic import ValidationError
 from scipy import integrate, stats
 

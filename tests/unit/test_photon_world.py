@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from photon_kit import (
+from photon_bench_kit import (
     PULSE_HZ,
     SLOT_PS,
     START_S,
