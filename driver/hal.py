@@ -7,7 +7,7 @@ took. Anything outside the limits is a `RangeError` before a byte is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -167,8 +167,22 @@ class ArbitraryWaveformGenerator(Instrument, Protocol):
         """
         ...
 
+    def upload_segments(self, segments: Sequence[Waveform]) -> None:
+        """Load waveforms, each shape (2, n_i), float32 [V], to be played in a row.
+
+        They follow one another without a gap, in this order, once per `start`.
+
+        Raises
+        ------
+        RangeError
+            If there are none, or one is outside the limits; nothing is sent.
+        StateError
+            If the generator is not configured.
+        """
+        ...
+
     def start(self) -> None:
-        """Play the uploaded waveform once, from its first sample."""
+        """Play what was uploaded once, from its first sample."""
         ...
 
     def stop(self) -> None:

@@ -3,10 +3,13 @@
 Played once per start: the generator is in triggered mode, so a waveform never
 loops. The sample markers stay at their low level, which makes them settable
 direct voltages for shutters; the sync marker of channel 1 pulses with the
-first samples, for the digitiser's trigger input.
+first samples, for the digitiser's trigger input. Several waveforms are played
+in a row, without a gap, by the sequence table.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +21,7 @@ from scqc.core.records import Waveform
 
 CHANNELS = (1, 2)
 FULL_SCALE_CODE = 2047
-SEGMENT = 1
+FIRST_SEGMENT = 1
 RATE_HZ = (125e6, 12e9)
 AMPLITUDE_VPP = (0.1, 0.7)
 MARKER_V = (-0.5, 1.625)
@@ -26,6 +29,10 @@ MARKER_HIGH_V = 1.75
 SYNC_BIT = 0x2
 SLICE_SAMPLES = 1 << 20
 MAXIMUM_SAMPLES = 3 << 29
+MAXIMUM_SEGMENTS = 1 << 16
+# Control word of an entry of the sequence table.
+SEQUENCE_START, SEQUENCE_END, MARKERS_ON = 1 << 28, 1 << 30, 1 << 24
+WHOLE_SEGMENT = "0,4294967295"
 
 
 class KeysightM8190A:
@@ -131,23 +138,46 @@ class KeysightM8190A:
         """
         config = self._require_config("upload")
         self._check_waveform(waveform, config)
-        self._loaded_samples = 0
-        n_samples = waveform.samples.shape[1]
+        self._load([waveform], config, "ARB")
+
+    def upload_segments(self, segments: Sequence[Waveform]) -> None:
+        """Load waveforms, each shape (2, n_i), float32 [V], to be played in a row.
+
+        Raises
+        ------
+        RangeError
+            If there are none or too many, or one is outside the limits; nothing
+            is sent.
+        StateError
+            If the generator is not configured.
+        """
+        config = self._require_config("upload segments")
+        if not 1 <= len(segments) <= MAXIMUM_SEGMENTS:
+            raise RangeError(
+                self.name,
+                f"{len(segments)} segments",
+                f"limits are 1..{MAXIMUM_SEGMENTS}",
+            )
+        for waveform in segments:
+            self._check_waveform(waveform, config)
+        self._check_length(sum(w.samples.shape[1] for w in segments))
+        self._load(segments, config, "STS")
         with self._link.batch() as batch:
             for n in CHANNELS:
-                batch += [
-                    f":ABOR{n}",
-                    f":TRAC{n}:DEL:ALL",
-                    f":TRAC{n}:DEF {SEGMENT},{n_samples}",
-                ]
-        for row, n in enumerate(CHANNELS):
-            self._send(n, waveform.samples[row], config.amplitude_vpp[n])
-        with self._link.batch() as batch:
-            batch += [f":TRAC{n}:SEL {SEGMENT}" for n in CHANNELS]
-        self._loaded_samples = n_samples
+                batch.append(f":STAB{n}:RES")
+                for index in range(len(segments)):
+                    control = MARKERS_ON
+                    control |= SEQUENCE_START if index == 0 else 0
+                    control |= SEQUENCE_END if index == len(segments) - 1 else 0
+                    batch.append(
+                        f":STAB{n}:DATA {index},{control},1,1,"
+                        f"{FIRST_SEGMENT + index},{WHOLE_SEGMENT}"
+                    )
+                batch.append(f":STAB{n}:SEQ:SEL 0")
+        self._loaded_samples = sum(w.samples.shape[1] for w in segments)
 
     def start(self) -> None:
-        """Play the uploaded waveform once, from its first sample.
+        """Play what was uploaded once, from its first sample.
 
         Raises
         ------
@@ -179,16 +209,39 @@ class KeysightM8190A:
             batch.append(f":MARK{marker}:SAMP:VOLT:LOW {level_v:g}")
         self._marker_v[marker] = level_v
 
+    def _load(self, segments: Sequence[Waveform], config: AwgConfig, mode: str) -> None:
+        """Fill the segment memory and select the first segment."""
+        self._loaded_samples = 0
+        lengths = [w.samples.shape[1] for w in segments]
+        with self._link.batch() as batch:
+            for n in CHANNELS:
+                batch += [f":ABOR{n}", f":FUNC{n}:MODE {mode}", f":TRAC{n}:DEL:ALL"]
+                batch += [
+                    f":TRAC{n}:DEF {FIRST_SEGMENT + i},{length}"
+                    for i, length in enumerate(lengths)
+                ]
+        for index, waveform in enumerate(segments):
+            for row, n in enumerate(CHANNELS):
+                self._send(n, index, waveform.samples[row], config.amplitude_vpp[n])
+        with self._link.batch() as batch:
+            batch += [f":TRAC{n}:SEL {FIRST_SEGMENT}" for n in CHANNELS]
+        if mode == "ARB":
+            self._loaded_samples = lengths[0]
+
     def _send(
-        self, channel: int, samples: NDArray[np.float32], amplitude_vpp: float
+        self,
+        channel: int,
+        index: int,
+        samples: NDArray[np.float32],
+        amplitude_vpp: float,
     ) -> None:
         """Send one channel in slices, so that the codes need little memory."""
         for offset in range(0, samples.size, SLICE_SAMPLES):
             words = dac_words(samples[offset : offset + SLICE_SAMPLES], amplitude_vpp)
-            if channel == 1 and offset == 0:
+            if channel == 1 and index == 0 and offset == 0:
                 words[: self.granularity] |= SYNC_BIT
             self._link.write_block(
-                f":TRAC{channel}:DATA {SEGMENT},{offset},", words.data
+                f":TRAC{channel}:DATA {FIRST_SEGMENT + index},{offset},", words.data
             )
 
     def _require_config(self, action: str) -> AwgConfig:
@@ -211,12 +264,7 @@ class KeysightM8190A:
         rows, n_samples = waveform.samples.shape
         if rows != len(CHANNELS):
             raise RangeError(self.name, f"{rows} channels", "plays exactly 2")
-        if not self.minimum_samples <= n_samples <= MAXIMUM_SAMPLES:
-            raise RangeError(
-                self.name,
-                f"{n_samples} samples",
-                f"limits are {self.minimum_samples}..{MAXIMUM_SAMPLES}",
-            )
+        self._check_length(n_samples)
         if n_samples % self.granularity:
             raise RangeError(
                 self.name, f"{n_samples} samples", f"no multiple of {self.granularity}"
@@ -237,6 +285,14 @@ class KeysightM8190A:
                 raise RangeError(
                     self.name, f"channel {n}: {peak_v:g} V", f"exceeds {limit_v:g} V"
                 )
+
+    def _check_length(self, n_samples: int) -> None:
+        if not self.minimum_samples <= n_samples <= MAXIMUM_SAMPLES:
+            raise RangeError(
+                self.name,
+                f"{n_samples} samples",
+                f"limits are {self.minimum_samples}..{MAXIMUM_SAMPLES}",
+            )
 
     def _check(
         self, what: str, value: float, limits: tuple[float, float], unit: str

@@ -25,7 +25,21 @@ CHANNELS = (1, 2)
 GRANULARITY, SHORTEST, LONGEST = 64, 320, 3 << 29
 WORD_SHIFT, TOP_CODE = 4, 2047
 SYNC_MARKER_BIT = 0x2
+SEQUENCE_END_BIT, COMMAND_BIT = 1 << 30, 1 << 31
+TABLE_LENGTH = 1 << 19
+TOP_WORD = (1 << 32) - 1
 NATIVE_BITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of the sequence table: which samples, how often, and the end."""
+
+    segment: int
+    loops: int
+    first: int
+    last: int
+    ends: bool
 
 
 @dataclass(slots=True)
@@ -45,6 +59,8 @@ class _Channel:
     marker_low_v: float = 0.0
     marker_high_v: float = 1.0
     segments: dict[int, NDArray[np.int16]] = field(default_factory=dict)
+    sequence_start: int = 0
+    table: dict[int, _Entry] = field(default_factory=dict)
 
 
 class KeysightM8190A(ScpiDevice):
@@ -140,7 +156,8 @@ class KeysightM8190A(ScpiDevice):
     def _add_levels(self) -> None:
         self.add("OUTPut#[:NORMal][:STATe]", self._flag("start", "output"))
         self.add("OUTPut#:ROUTe", self._choice("configure", "route", "DAC", "DC", "AC"))
-        self.add("FUNCtion#:MODE", self._choice("configure", "mode", "ARBitrary"))
+        modes = self._choice("configure", "mode", "ARBitrary", "STSequence")
+        self.add("FUNCtion#:MODE", modes)
         self.add(
             "VOLTage#[:LEVel][:IMMediate][:AMPLitude]",
             self._number("configure", "amplitude_vpp", 0.1, 0.7),
@@ -169,6 +186,9 @@ class KeysightM8190A(ScpiDevice):
         self.add("TRACe#:DEFine", Command("upload", on_set=self._define))
         self.add("TRACe#[:DATA]", Command("upload", on_set=self._data))
         self.add("TRACe#:SELect", Command("upload", self._select))
+        self.add("STABle#:RESet", Command("upload", on_set=self._clear_table))
+        self.add("STABle#:DATA", Command("upload", on_set=self._set_entry))
+        self.add("STABle#:SEQuence:SELect", Command("upload", on_set=self._set_start))
 
     def _abort(self) -> None:
         for channel in self.channels.values():
@@ -237,11 +257,50 @@ class KeysightM8190A(ScpiDevice):
             raise ScpiError(-221, f"segment {segment} is not defined")
         self._channel(suffixes).selected = segment
 
+    def _clear_table(self, suffixes: tuple[int, ...], _: list[Parameter]) -> None:
+        self._abort()
+        self._channel(suffixes).table.clear()
+
+    def _set_entry(
+        self, suffixes: tuple[int, ...], parameters: list[Parameter]
+    ) -> None:
+        """Take index, control, loops of sequence and segment, segment, addresses."""
+        index = int(number(parameters, 0, 0, TABLE_LENGTH - 1))
+        control = int(number(parameters, 1, 0, TOP_WORD))
+        if control & COMMAND_BIT:
+            raise ScpiError(-224, "commands in the sequence table")
+        number(parameters, 2, 1, 1)
+        segment = int(number(parameters, 4, 1, 1 << 19))
+        loops = int(number(parameters, 3, 1, TOP_WORD))
+        first = int(number(parameters, 5, 0, TOP_WORD))
+        last = int(number(parameters, 6, first, TOP_WORD))
+        ends = bool(control & SEQUENCE_END_BIT)
+        self._channel(suffixes).table[index] = _Entry(segment, loops, first, last, ends)
+
+    def _set_start(
+        self, suffixes: tuple[int, ...], parameters: list[Parameter]
+    ) -> None:
+        index = int(number(parameters, 0, 0, TABLE_LENGTH - 1))
+        self._channel(suffixes).sequence_start = index
+
+    def _sequence(self, channel: _Channel) -> list[_Entry]:
+        """Return the entries of the selected sequence, in order."""
+        entries: list[_Entry] = []
+        while not (entries and entries[-1].ends):
+            index = channel.sequence_start + len(entries)
+            entry = channel.table.get(index)
+            if entry is None or entry.segment not in channel.segments:
+                raise ScpiError(-221, f"entry {index} of the sequence table")
+            entries.append(entry)
+        return entries
+
     def _initiate(self, suffixes: tuple[int, ...], _: list[Parameter]) -> None:
         channels = CHANNELS if self._coupled else (suffixes[0],)
         for n in channels:
             channel = self._channel((n,))
-            if channel.selected not in channel.segments:
+            if channel.mode == "STS":
+                self._sequence(channel)
+            elif channel.selected not in channel.segments:
                 raise ScpiError(-221, f"channel {n}: no segment")
             channel.armed = True
         if self.channels[suffixes[0]].continuous:
@@ -273,7 +332,13 @@ class KeysightM8190A(ScpiDevice):
         channel = self.channels[n]
         if not (channel.armed and channel.output):
             return np.zeros(0, dtype=np.int16)
-        return channel.segments[channel.selected]
+        if channel.mode == "ARB":
+            return channel.segments[channel.selected]
+        parts: list[NDArray[np.int16]] = []
+        for entry in self._sequence(channel):
+            samples = channel.segments[entry.segment][entry.first : entry.last + 1]
+            parts += [samples] * entry.loops
+        return np.concatenate(parts)
 
     @property
     def is_safe(self) -> bool:

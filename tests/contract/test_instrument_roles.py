@@ -123,6 +123,24 @@ class TestGenerator:
         with pytest.raises(StateError):
             instrument.start()
 
+    def test_segments_are_played_like_one_waveform(self, instrument):
+        self.configured(instrument)
+        n_samples = instrument.minimum_samples
+        parts = [np.zeros((2, k * n_samples), np.float32) for k in (1, 2, 1)]
+        instrument.upload_segments([Waveform(part, RATE_HZ) for part in parts])
+        assert instrument.snapshot()["loaded_samples"] == 4 * n_samples
+        instrument.start()
+        instrument.stop()
+
+    @pytest.mark.parametrize("lengths", [(), (1280, 1281), (64,), (1280, 64)])
+    def test_bad_segments_are_refused(self, instrument, lengths):
+        self.configured(instrument)
+        parts = [Waveform(np.zeros((2, n), np.float32), RATE_HZ) for n in lengths]
+        with pytest.raises(RangeError):
+            instrument.upload_segments(parts)
+        with pytest.raises(StateError):
+            instrument.start()
+
     def test_configuring_forgets_the_waveform(self, instrument):
         self.configured(instrument)
         instrument.upload(Waveform(np.zeros((2, 1280), np.float32), RATE_HZ))

@@ -138,9 +138,11 @@ def test_m8190a(m8190a):
     assert peer.take() == (
         lines(
             ":ABOR1",
+            ":FUNC1:MODE ARB",
             ":TRAC1:DEL:ALL",
             ":TRAC1:DEF 1,320",
             ":ABOR2",
+            ":FUNC2:MODE ARB",
             ":TRAC2:DEL:ALL",
             ":TRAC2:DEF 1,320",
         )
@@ -162,6 +164,48 @@ def test_m8190a(m8190a):
     assert peer.take() == lines(":ABOR1", ":ABOR2")
     awg.safe_state(1.0)
     assert peer.take() == lines(*SAFE_AWG)
+
+
+def test_m8190a_sequence(m8190a):
+    """Data entries of the sequence table, as in the public qudi module."""
+    peer, awg = m8190a
+    awg.open()
+    awg.configure(AwgConfig(4e8, {1: 0.5, 2: 0.5}))
+    peer.take()
+    awg.upload_segments(
+        [Waveform(np.zeros((2, n), dtype=np.float32), 4e8) for n in (320, 384, 320)]
+    )
+
+    def block(channel, segment, n):
+        marker = np.zeros(n, "<i2")
+        marker[:64] = 2 if (channel, segment) == (1, 1) else 0
+        head = f":TRAC{channel}:DATA {segment},0,#3{2 * n}".encode()
+        return head + marker.tobytes() + b"\n"
+
+    load = (
+        ":ABOR{n}",
+        ":FUNC{n}:MODE STS",
+        ":TRAC{n}:DEL:ALL",
+        ":TRAC{n}:DEF 1,320",
+        ":TRAC{n}:DEF 2,384",
+        ":TRAC{n}:DEF 3,320",
+    )
+    start, middle, end = 0x11000000, 0x01000000, 0x41000000
+    table = (
+        ":STAB{n}:RES",
+        f":STAB{{n}}:DATA 0,{start},1,1,1,0,4294967295",
+        f":STAB{{n}}:DATA 1,{middle},1,1,2,0,4294967295",
+        f":STAB{{n}}:DATA 2,{end},1,1,3,0,4294967295",
+        ":STAB{n}:SEQ:SEL 0",
+    )
+    assert peer.take() == (
+        lines(*(c.format(n=n) for n in (1, 2) for c in load))
+        + b"".join(
+            block(c, s, n) for s, n in ((1, 320), (2, 384), (3, 320)) for c in (1, 2)
+        )
+        + lines(":TRAC1:SEL 1", ":TRAC2:SEL 1")
+        + lines(*(c.format(n=n) for n in (1, 2) for c in table))
+    )
 
 
 def test_infiniium(infiniium):

@@ -277,10 +277,7 @@ def test_nobody_listens():
 def test_the_tap_has_waveforms_and_truth():
     with served_photons() as lab:
         tags = whole_run(lab)
-        host, port = lab.endpoints["tap"].removeprefix("tcp://").split(":")
-        with socket.create_connection((host, int(port)), 2.0) as tap:
-            data = b"".join(iter(lambda: tap.recv(1 << 16), b""))
-        found = np.load(io.BytesIO(data))
+        found = tapped(lab)
         assert set(found.files) == {"played/0", "truth/0/clicks"}
         np.testing.assert_array_equal(found["played/0"], lab.cables.played[0])
         np.testing.assert_array_equal(found["truth/0/clicks"], tags.times_ps)
@@ -305,6 +302,63 @@ def test_any_zmq_client_can_attach():
                 link.send_string(sent)
                 assert link.poll(2000)
                 assert link.recv().decode().upper() == reply.upper()
+
+
+def tapped(lab):
+    """Return everything the truth tap has."""
+    host, port = lab.endpoints["tap"].removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port)), 2.0) as tap:
+        return np.load(io.BytesIO(b"".join(iter(lambda: tap.recv(1 << 16), b""))))
+
+
+def random_segments(lengths, name="segments"):
+    random = stream(5, name)
+    shapes = [(2, n) for n in lengths]
+    volts = [random.uniform(-0.25, 0.25, s).astype(np.float32) for s in shapes]
+    return [Waveform(v, RATE_HZ) for v in volts]
+
+
+def test_a_sequence_is_played_gapless_and_read_back():
+    """What the tap says was played is every uploaded sample, in order, once."""
+    segments = random_segments((1280, 320, 64 * 333))
+    whole_v = np.concatenate([s.samples for s in segments], axis=1)
+    codes = np.rint(whole_v * (2047 / 0.25)).astype(np.int16)
+    with served_photons() as lab, bench_on(lab) as bench:
+        bench.awg.configure(AwgConfig(RATE_HZ, AMPLITUDE_VPP))
+        bench.awg.upload_segments(segments)
+        acquire_tags(bench, CONFIG, DURATION_S, 2.0)
+        bench.awg.upload(segments[1])
+        acquire_tags(bench, CONFIG, DURATION_S, 2.0)
+        found = tapped(lab)
+        (seen_v, rate_hz), _ = lab.cables.light.played_v
+    np.testing.assert_array_equal(found["played/0"], codes)
+    np.testing.assert_array_equal(found["played/1"], codes[:, 1280:1600])
+    assert rate_hz == RATE_HZ
+    assert np.max(np.abs(seen_v - whole_v)) <= 0.5 * 0.25 / 2047 * (1 + 1e-3)
+
+
+def test_reading_back_sees_segments_in_another_order(monkeypatch):
+    """The test above must fail when the generator's table is wrong."""
+    segments = random_segments((320, 320))
+    with served_photons() as lab, bench_on(lab) as bench:
+        bench.awg.configure(AwgConfig(RATE_HZ, AMPLITUDE_VPP))
+        bench.awg.upload_segments(segments)
+        for channel in lab.devices["awg"].channels.values():
+            first, second = channel.segments[1], channel.segments[2]
+            channel.segments.update({1: second, 2: first})
+        bench.awg.start()
+        played = tapped(lab)["played/0"]
+    whole_v = np.concatenate([s.samples for s in segments], axis=1)
+    assert not np.array_equal(played, np.rint(whole_v * (2047 / 0.25)))
+
+
+def test_a_table_with_a_hole_is_refused_by_the_generator():
+    with served_photons() as lab, bench_on(lab) as bench:
+        bench.awg.configure(AwgConfig(RATE_HZ, AMPLITUDE_VPP))
+        bench.awg.upload_segments(random_segments((320, 320)))
+        del lab.devices["awg"].channels[1].table[1]
+        with pytest.raises(DeviceError, match="sequence table"):
+            bench.awg.start()
 
 
 @pytest.mark.parametrize(
