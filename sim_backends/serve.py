@@ -24,6 +24,8 @@ from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
 from sim_backends.faults import Fault, FaultPlan
+from sim_backends.photon_settings import PhotonSimSettings
+from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
 from sim_backends.wire.tcp_scpi import ScpiServer
 from sim_backends.wire.truth_tap import TruthTap
@@ -56,7 +58,7 @@ class EmulatedInstrument(Settings):
 class ServeRequest(Settings):
     """What to emulate. `tap` opens the truth tap, which only tests use."""
 
-    sim: SimSettings
+    sim: SimSettings | PhotonSimSettings
     instruments: dict[str, EmulatedInstrument]
     wiring: dict[str, str] = Field(default_factory=dict)
     tap: bool = False
@@ -80,7 +82,7 @@ class EmulatedLab:
     def __init__(self, request: ServeRequest, light: Light | None = None) -> None:
         self._request = request
         self.cables = Cables(
-            light or World(request.sim), request.wiring, keep_played=request.tap
+            light or _world(request.sim), request.wiring, keep_played=request.tap
         )
         # All devices exist before the first port opens.
         self.devices = {name: self._device(name) for name in request.instruments}
@@ -119,6 +121,11 @@ class EmulatedLab:
                 ]
             )
         return _EMULATORS[driver][0](name, self.cables, faults, self._request)
+
+
+def _world(sim: SimSettings | PhotonSimSettings) -> Light:
+    """Return the physics that these settings describe."""
+    return World(sim) if isinstance(sim, SimSettings) else PhotonWorld(sim)
 
 
 def _awg(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from scqc.core.errors import StateError
 from sim_backends.devices.base import ScpiDevice
 from sim_backends.devices.lab import Cables
 from sim_backends.faults import FaultPlan
@@ -324,7 +325,11 @@ class KeysightM8190A(ScpiDevice):
         half_v = [0.5 * self.channels[n].amplitude_vpp for n in CHANNELS]
         scale = np.array(half_v, dtype=np.float32)[:, None] / np.float32(TOP_CODE)
         once = not self.channels[1].continuous
-        self._cables.play(codes, codes * scale, self.rate_hz, once=once)
+        try:
+            self._cables.play(codes, codes * scale, self.rate_hz, once=once)
+        except StateError as error:
+            # The laboratory cannot use this waveform; the generator says so.
+            raise ScpiError(-221, error.reason) from error
         if words[0].size and np.any(words[0][:GRANULARITY] & SYNC_MARKER_BIT):
             self._cables.trigger()
 
