@@ -24,6 +24,7 @@ _PASS_COLUMNS = ["time_s", "loss_db", "background_hz"]
 _MAX_PASS_ROWS = 100_000
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Phase = Annotated[float, Field(ge=-3.2, le=3.2)]
 Rate = Annotated[float, Field(ge=0.0, le=1e9)]
 PassTable = tuple[tuple[float, float, float], ...]
 
@@ -63,7 +64,7 @@ class PhaseModulatorSettings(Settings):
 
     driver_gain_db: float = Field(default=20.0, ge=-40.0, le=60.0)
     v_pi_v: float = Field(default=3.5, gt=0.0, le=100.0)
-    phase_offset_rad: Angle = 0.0
+    phase_offset_rad: Phase = 0.0
     drift_rad_per_sqrt_s: Drift = 0.0
 
 
@@ -198,8 +199,8 @@ class InterferometerSettings(Settings):
     visibility: Fraction = 0.98
     z_fraction: Fraction = 0.7
     insertion_loss_db: float = Field(default=2.0, ge=0.0, le=60.0)
-    z_offset_rad: Angle = 0.0
-    x_offset_rad: Angle = 0.0
+    z_offset_rad: Phase = 0.0
+    x_offset_rad: Phase = 0.0
     drift_rad_per_sqrt_s: Drift = 0.0
     differential_drift_rad_per_sqrt_s: Drift = 0.0
     phase_shifter_rad_per_v: float = Field(default=0.5, ge=-100.0, le=100.0)

@@ -98,7 +98,6 @@ def truth_of(
     origin_slot[has] = scene.slots[origin[has]]
     window[has] = scene.outcomes[origin[has]] % 3
     genuine = (cause == PHOTON) & (window == CENTRE) & (origin_slot == slot)
-    slow = scene.slow
     return {
         "slot": slot,
         "detector": detectors[order],
@@ -106,10 +105,18 @@ def truth_of(
         "cause": cause,
         "origin_slot": origin_slot,
         "origin_window": window,
-        "emitted": emitted_photons(slot, pulses, scene.optics, slow),
+        "emitted": emitted_photons(slot, pulses, scene.optics, scene.slow),
         "x_error": _x_errors(scene, slot, genuine),
-        "start_s": np.array(pulses.start_s),
         "clock_ratio": np.array(clock_ratio),
+        **_circumstances(scene),
+    }
+
+
+def _circumstances(scene: Scene) -> Truth:
+    """Return what an acquisition's clicks have in common."""
+    pulses, slow = scene.pulses, scene.slow
+    return {
+        "start_s": np.array(pulses.start_s),
         "t0_s": np.array(scene.cells.t0_s),
         "n_slots": np.array(pulses.n_slots),
         "cell_s": np.array(slow.cell_s),

@@ -283,6 +283,18 @@ def _run_end(slot: int, last: int, pulses: Pulses, slow: SlowState) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def _most_found(slot: int, pulses: Pulses, optics: Optics, slow: SlowState) -> float:
+    """Return a bound on the mean number of photons found, for a slot's stretch."""
+    cell = cell_of(slot, pulses, slow)
+    resting = slot < 0 or slot > pulses.n_slots
+    peak = _transmission(0.0, slow.bias_rad[cell], optics) if resting else 1.0
+    z0, z1, x0, x1 = optics.efficiency
+    best = np.float64(slow.transmittance[cell] * (max(z0, z1) + max(x0, x1)))
+    brightest = optics.full_scale_photons * (1.0 + NORMAL_BOUND * optics.fluctuation)
+    return brightest * peak * best
+
+
+@numba.njit(cache=True, nogil=True)
 def detect(
     span: tuple[int, int],
     pulses: Pulses,
@@ -311,20 +323,12 @@ def detect(
     """
     slots, outcomes = out
     fates = np.empty(N_OUTCOMES)
-    basis_best = max(optics.efficiency[0], optics.efficiency[1]) + max(
-        optics.efficiency[2], optics.efficiency[3]
-    )
-    brightest = optics.full_scale_photons * (1.0 + NORMAL_BOUND * optics.fluctuation)
     count, slot = 0, span[0]
     while slot < span[1]:
         end = _run_end(slot, span[1], pulses, slow)
-        cell = cell_of(slot, pulses, slow)
-        resting = slot < 0 or slot > pulses.n_slots
-        peak = _transmission(0.0, slow.bias_rad[cell], optics) if resting else 1.0
-        mean = brightest * peak * slow.transmittance[cell] * basis_best
         # No slot of this stretch exceeds the bound (rounding included), so that a
         # word above it means no photon whatever the modulators do.
-        chance = -math.expm1(-mean) * (1.0 + 1e-9)
+        chance = -math.expm1(-_most_found(slot, pulses, optics, slow)) * (1.0 + 1e-9)
         if chance == 0.0:
             slot = end
             continue

@@ -215,6 +215,10 @@ def test_afterpulses_are_as_many_and_as_late_as_set():
     assert np.mean(delays_s - dead_s) == pytest.approx(
         decay_s, rel=4 / math.sqrt(delays_s.size) + slack
     )
+    late = np.sum(delays_s - dead_s > 2 * decay_s)
+    assert abs(late / delays_s.size - math.exp(-2)) < slack + 4 * math.sqrt(
+        math.exp(-2) / delays_s.size
+    )
 
 
 def test_jitter_dark_counts_and_stray_light():
@@ -338,6 +342,67 @@ def test_counterfactual_error_is_that_of_the_check_basis():
     dark = one & (truth["cause"] == DARK)
     assert dark.sum() > 100
     assert near(truth["x_error"][dark].sum(), dark.sum(), 0.5)
+
+
+def test_only_a_photon_of_the_slots_own_centre_would_have_been_right():
+    # With so much jitter satellites and neighbours fall into every gate.
+    world = photon_bench(
+        source={"full_scale_photons": 0.1}, detectors={"jitter_s": 2e-9}
+    )
+    world.tags(play(world, np.ones(N // 4), 0.0))
+    truth = world.truth[0]
+    centre, own = truth["origin_window"] == 1, truth["origin_slot"] == truth["slot"]
+    assert not truth["x_error"][centre & own].any()
+    for stray in (centre & ~own, ~centre & own, ~centre & ~own):
+        assert stray.sum() > 500
+        assert near(truth["x_error"][stray].sum(), stray.sum(), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "moves_z"),
+    [
+        ("phase_modulator", "drift_rad_per_sqrt_s", True),
+        ("interferometer", "drift_rad_per_sqrt_s", True),
+        ("interferometer", "differential_drift_rad_per_sqrt_s", False),
+    ],
+)
+def test_every_phase_drifts_where_it_should(table, key, moves_z):
+    world = photon_bench(source={"full_scale_photons": 0.3}, **{table: {key: 0.1}})
+    world.settings = world.settings.model_copy(
+        update={"tagger": world.settings.tagger.model_copy(update={"pause_s": 50.0})}
+    )
+    duration_s = play(world, np.ones(N // 8), 0.0)
+    errors = {"z": [], "x": []}
+    for number in range(8):
+        _, detector = centre_clicks(world, duration_s)
+        truth = world.truth[number]
+        for basis, port, first in (("z", 0, np.cos), ("x", 2, np.sin)):
+            phase = truth[f"phase_{basis}_rad"].mean()
+            mine = detector // 2 == port // 2
+            chance = 0.5 * (1 - first(phase))
+            assert near(np.sum(detector[mine] == port + 1), mine.sum(), chance)
+            errors[basis].append(phase)
+    # Steps of 0.7 rad between acquisitions, or none at all.
+    assert (np.std(errors["z"]) > 0.05) == moves_z
+    assert np.std(errors["x"]) > 0.05
+
+
+def test_bias_lets_light_through_and_drifts():
+    world = photon_bench(
+        intensity_modulator={"bias_rad": 0.3, "bias_drift_rad_per_sqrt_s": 0.05},
+        tagger={"pause_s": 4.0},
+    )
+    duration_s = play(world, np.zeros(N // 8), 0.0)
+    seen = []
+    for number in range(6):
+        times_ps, _ = world.tags(duration_s)
+        bias = world.truth[number]["bias_rad"].mean()
+        expected = math.sin(bias) ** 2 * PULSE_HZ * duration_s
+        # Up to 1/16 photon per outcome at mean 0.2: a loss below 2 per cent.
+        assert abs(times_ps.size - expected) < 4 * math.sqrt(expected) + 0.05 * expected
+        seen.append(bias)
+    assert seen[0] == pytest.approx(0.3, abs=0.01)
+    assert np.std(seen) > 0.01
 
 
 REAL = {
