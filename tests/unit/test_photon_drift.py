@@ -1,6 +1,7 @@
 """Fading, drift and the numbers behind the photon-counting bench."""
 
 import csv
+import heapq
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from scipy import integrate, stats
 
 from scqc.core.errors import StateError
+from sim_backends.optics.click_detectors import AFTERPULSE, Events, Recovery, clicks
 from sim_backends.optics.counter_random import normal, poisson, stream_keys, uniform
 from sim_backends.optics.slow_drift import (
     Cells,
@@ -23,6 +25,45 @@ from sim_backends.photon_settings import PhotonChannelSettings, PhotonSimSetting
 
 PASS = Path(__file__).parents[2] / "lab_configs/pass_leo_500km.csv"
 EARTH_KM, HEIGHT_KM, GM_KM3_PER_S2 = 6371.0, 500.0, 398600.4418
+
+
+def slow_clicks(events, recovery, seed, name):
+    """What a detector clicks at, with a heap of releases: times and causes."""
+    key, releases, out, ready_ps = stream_keys(seed, name, 1)[0], [], [], -math.inf
+    arrivals = list(zip(events.times_ps, events.causes, strict=True))[::-1]
+    while arrivals or releases:
+        if not releases or (arrivals and arrivals[-1][0] <= releases[0]):
+            t, cause = arrivals.pop()
+        else:
+            t, cause = heapq.heappop(releases), AFTERPULSE
+        if t < ready_ps:
+            continue
+        n, ready_ps = len(out), t + recovery.dead_ps
+        out.append((t, cause))
+        if uniform(key, 2 * n) < recovery.afterpulse_probability:
+            delay_ps = -recovery.decay_ps * math.log(1 - uniform(key, 2 * n + 1))
+            heapq.heappush(releases, ready_ps + delay_ps)
+    return out
+
+
+@pytest.mark.parametrize("decay_ps", [10.0, 1e3, 1e6])
+def test_dead_time_and_afterpulses_equal_the_slow_walk(decay_ps):
+    random = np.random.default_rng(4)
+    events = Events(
+        np.sort(random.uniform(0, 1e6, 3000)),
+        random.integers(0, 3, 3000).astype(np.uint8),
+        np.arange(3000),
+    )
+    recovery = Recovery(200.0, 0.5, decay_ps)
+    found = clicks(events, recovery, 1, "d")
+    times_ps, causes = zip(*slow_clicks(events, recovery, 1, "d"), strict=True)
+    np.testing.assert_array_equal(found.times_ps, times_ps)
+    np.testing.assert_array_equal(found.causes, causes)
+    genuine = found.origins >= 0
+    np.testing.assert_array_equal(genuine, found.causes != AFTERPULSE)
+    np.testing.assert_array_equal(
+        events.times_ps[found.origins[genuine]], found.times_ps[genuine]
+    )
 
 
 def channel_of(**fading):
