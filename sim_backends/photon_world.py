@@ -44,6 +44,8 @@ class PhotonWorld:
     Parameters
     ----------
     settings : PhotonSimSettings
+    keep_truth : bool
+        Whether `truth` is filled; without it memory stays flat in long runs.
 
     Attributes
     ----------
@@ -53,8 +55,9 @@ class PhotonWorld:
         Truth tap, for tests: one `Truth` per acquisition.
     """
 
-    def __init__(self, settings: PhotonSimSettings) -> None:
+    def __init__(self, settings: PhotonSimSettings, keep_truth: bool = True) -> None:
         self.settings = settings
+        self._keep_truth = keep_truth
         self.clock = SimulatedClock()
         self.truth: list[Truth] = []
         self._levels_v: dict[Switch, float] = {"signal": 0.0, "lo": 0.0}
@@ -186,9 +189,11 @@ class PhotonWorld:
         order = np.argsort(times_ps, kind="stable")
         inside = (times_ps >= 0) & (times_ps < round(1e12 * duration_s))
         order = order[inside[order]]
-        self.truth.append(
-            truth_of(scene, clicked, bench_ps, (order, detectors), self._ratio(scene))
-        )
+        if self._keep_truth:
+            tagged = (order, detectors)
+            self.truth.append(
+                truth_of(scene, clicked, bench_ps, tagged, self._ratio(scene))
+            )
         self._number += 1
         self.clock.advance(duration_s + self.settings.tagger.pause_s)
         return times_ps[order], detectors[order]

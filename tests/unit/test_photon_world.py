@@ -21,6 +21,7 @@ from scipy import stats
 
 from scqc.core.errors import StateError
 from sim_backends.optics.click_detectors import AFTERPULSE, BLINDING, DARK, PHOTON
+from sim_backends.photon_world import PhotonWorld
 
 N = 400_000
 PHASES = np.array([0.0, np.pi, np.pi / 2, -np.pi / 2])
@@ -452,6 +453,19 @@ def test_pieces_do_not_matter_and_acquisitions_differ():
     (t, _), _ = acquire(bright, 64)
     (u, _), _ = acquire(again, 1 << 20)
     np.testing.assert_array_equal(t, u)
+
+
+def test_the_truth_is_only_read_never_needed():
+    kept = photon_bench(5, **REAL)
+    silent = PhotonWorld(kept.settings, keep_truth=False)
+    silent.set_level("signal", 2.0)
+    for (t, d), (u, e) in zip(
+        acquire(kept, 1 << 20), acquire(silent, 1 << 20), strict=True
+    ):
+        np.testing.assert_array_equal(t, u)
+        np.testing.assert_array_equal(d, e)
+    assert len(kept.truth) == 2
+    assert silent.truth == []
 
 
 def test_an_effect_switched_on_leaves_the_others_alone():
