@@ -46,6 +46,7 @@ Tags = tuple[NDArray[np.int64], NDArray[np.uint8]]
 BLOCK = 1 << 20
 SLOT_PS = 1000.0
 WINDOW_PS, BIN_PS = 50_000, 100
+HYDRAHARP_2 = 0x01010204
 PEER = Path(__file__).parent / "peers" / "eta_correlation.py"
 
 
@@ -211,7 +212,8 @@ def _eta(tags: TimeTags, eta: str | None) -> dict[str, Any]:
         return {"eta": "skipped, no --eta PYTHON"}
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "pairs.ptu"
-        write_ptu(path, tags, 5, MULTIHARP)
+        # What ETA reads is the HydraHarp's; the records are the same.
+        write_ptu(path, tags, 5, HYDRAHARP_2)
         command = [eta, str(PEER), str(path), str(WINDOW_PS), str(BIN_PS)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
