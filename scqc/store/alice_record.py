@@ -6,7 +6,6 @@ samples in one file.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from scqc.core.errors import CaptureError
 from scqc.store.checked_file import read_checked, write_checked
-from scqc.store.files import capture_errors
+from scqc.store.files import capture_errors, refuse_shared
 
 _MAGIC = b"SCQC-ALICE-1\n"
 _MAX_BYTES = 1 << 34
@@ -97,13 +96,7 @@ def read_alice_record(path: Path) -> tuple[str, list[AliceBurst]]:
     CaptureError
         If the file is damaged, of another kind, or open to other users.
     """
-    with capture_errors(path, "open"):
-        mode = path.stat().st_mode & 0o077
-    if mode and os.name == "posix":
-        raise CaptureError(
-            f"{path}: mode {path.stat().st_mode & 0o777:o} lets others read raw key "
-            "material, limit 600"
-        )
+    refuse_shared(path)
     header, payload = read_checked(path, _MAGIC, _MAX_BYTES)
     bursts, at = [], 0
     with capture_errors(path, "header"):

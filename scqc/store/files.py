@@ -82,3 +82,19 @@ def write_atomically(path: Path, pieces: Iterator[bytes], mode: int = 0o644) -> 
             for piece in pieces:
                 out.write(piece)
         publish(part, path)
+
+
+def refuse_shared(path: Path) -> None:
+    """Refuse raw key material that other users may read.
+
+    Raises
+    ------
+    CaptureError
+        If the file cannot be looked at, or its mode is wider than 0600.
+    """
+    with capture_errors(path, "open"):
+        mode = path.stat().st_mode & 0o777
+    if mode & 0o077 and os.name == "posix":
+        raise CaptureError(
+            f"{path}: mode {mode:o} lets others read raw key material, limit 600"
+        )
