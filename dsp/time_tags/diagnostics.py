@@ -92,16 +92,17 @@ def _fringe(lit: NDArray[np.float64], basis: int) -> Fringe:
     ports = lit[:, 2 * basis : 2 * basis + 2]
     own = ports[2 * basis : 2 * basis + 2]
     counts, errors = int(own.sum()), int(own[0, 1] + own[1, 0])
-    # Contrast of the two ports at each phase; opposite phases cancel what the
-    # efficiencies of the two detectors do to it.
-    total = ports.sum(axis=1)
-    if np.any(total == 0.0):
+    # Opposite phases together: whatever the efficiencies of the two detectors are,
+    # (n0 - n1 at phi, n1 - n0 at phi + pi) over their sum is V cos(phi - theta - d).
+    totals = ports.reshape(2, 4).sum(axis=1)
+    if np.any(totals == 0.0):
         return Fringe(counts, errors, 0.0, 0.0, math.inf)
-    contrast = (ports[:, 0] - ports[:, 1]) / total
-    turned = 0.5 * np.sum(contrast * np.exp(1j * (CODES_RAD - WAITS_RAD[2 * basis])))
-    visibility = abs(turned)
-    # Variance of a contrast is at most 1 / n; a quarter of the sum falls across.
-    across = 0.5 * math.sqrt(0.5 * float(np.sum(1.0 / total)))
+    signs = np.array([1.0, -1.0, -1.0, 1.0])
+    contrast = ports.reshape(2, 4) @ signs / totals
+    turned = np.sum(contrast * np.exp(1j * (CODES_RAD[::2] - WAITS_RAD[2 * basis])))
+    visibility = float(abs(turned))
+    # Variance of a contrast is at most 1 / n; half of the sum falls across.
+    across = math.sqrt(0.5 * float(np.sum(1.0 / totals)))
     if visibility < 3.0 * across:
         return Fringe(counts, errors, visibility, 0.0, math.inf)
     angle = math.atan2(turned.imag, turned.real)

@@ -143,6 +143,22 @@ def test_skews_are_taken_out():
     np.testing.assert_array_equal(got.detections.bits, plain.detections.bits)
 
 
+def test_unequal_detectors_do_not_turn_the_fringe():
+    """Half the efficiency on z1: visibility and phase stay, only the counts change."""
+    scene = replace(BRIGHT, rate_hz=4e6, error_rad=(0.5, 0.0), seed=4)
+    record, _ = tags(TABLE, scene)
+    rng = np.random.default_rng(2)
+    kept = (record.channels != 2) | (rng.random(record.channels.size) < 0.5)
+    got = receive(
+        replace(record, times_ps=record.times_ps[kept], channels=record.channels[kept])
+    )
+    fringe = got.report.fringes[0]
+    assert abs(fringe.phase_error_rad - 0.5) < 5 * fringe.sigma_rad
+    assert abs(fringe.visibility - 0.98) < 5 * fringe.sigma_rad
+    z0, z1 = got.report.efficiencies[:2]
+    assert z1 / z0 == pytest.approx(0.5, rel=0.1)
+
+
 def brute_force(a, b, window, width):
     counts = np.zeros(2 * window // width, dtype=int)
     for x in a.tolist():
