@@ -17,6 +17,7 @@ from driver.hal import (
     Identity,
     Instrument,
     OpticalSwitch,
+    PhaseModulator,
     Snapshot,
     TimeTagger,
 )
@@ -112,6 +113,14 @@ class Bench:
         instrument = self._only("time-tagger")
         if not isinstance(instrument, TimeTagger):
             raise StateError(instrument.name, "time-tagger", "does not play this role")
+        return instrument
+
+    @property
+    def phase_modulator(self) -> PhaseModulator:
+        """The bench's only source of phase voltages."""
+        instrument = self._only("phase-modulator")
+        if not isinstance(instrument, PhaseModulator):
+            raise StateError(instrument.name, "phase-modulator", "not this role")
         return instrument
 
     def instrument(self, name: str) -> Instrument:

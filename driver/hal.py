@@ -275,6 +275,30 @@ class TimeTagger(Instrument, Protocol):
 
 
 @runtime_checkable
+class PhaseModulator(Instrument, Protocol):
+    """Direct voltages for phase shifters; all outputs share their limits."""
+
+    @property
+    def limits_v(self) -> tuple[float, float]:
+        """Lowest and highest voltage of every output [V]."""
+        ...
+
+    def set_voltage(self, channel: int, volts: float) -> None:
+        """Set an output [V].
+
+        Raises
+        ------
+        RangeError
+            If the channel or the voltage is outside the limits; nothing is sent.
+        """
+        ...
+
+    def voltage(self, channel: int) -> float:
+        """Return what an output reads [V]."""
+        ...
+
+
+@runtime_checkable
 class OpticalSwitch(Protocol):
     """Lets light through, or blocks it."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from driver.phase_modulator.prompt_link import PromptLink
 from driver.registry import Link, LinkKind
 from driver.scpi.link import ScpiLink
 from driver.time_tagger.idq_link import IdqLink
+from driver.transports.serial_port import byte_transport
 from driver.transports.tcp import TcpTransport, parse_resource
 from driver.transports.zmq_link import ZmqLink, parse_zmq
 
@@ -22,6 +24,8 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
     checks: dict[LinkKind, Callable[[str, str], object]] = {
         "scpi": parse_resource,
         "idq": parse_zmq,
+        # Building a transport touches no port.
+        "prompt": byte_transport,
     }
     checks[kind](instrument, resource)
 
@@ -37,7 +41,7 @@ def make_link(
 
     Parameters
     ----------
-    kind : {"scpi", "idq"}
+    kind : {"scpi", "idq", "prompt"}
     instrument : str
         Name of the instrument, for error messages.
     resource : str
@@ -52,4 +56,7 @@ def make_link(
     """
     if kind == "idq":
         return IdqLink(ZmqLink(instrument, resource), open_timeout_s, io_timeout_s)
+    if kind == "prompt":
+        transport = byte_transport(instrument, resource)
+        return PromptLink(transport, open_timeout_s, io_timeout_s)
     return ScpiLink(TcpTransport(instrument, resource), open_timeout_s, io_timeout_s)

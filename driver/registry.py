@@ -53,6 +53,13 @@ DRIVERS = {
         ("1", "2", "3", "4"),
         "idq",
     ),
+    "thorlabs.mdt693b": DriverEntry(
+        "phase-modulator",
+        "driver.phase_modulator.thorlabs_mdt693b",
+        "ThorlabsMdt693b",
+        ("1", "2", "3"),
+        "prompt",
+    ),
 }
 
 

@@ -23,10 +23,12 @@ from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
+from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.faults import Fault, FaultPlan
 from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
+from sim_backends.wire.pty_line import line_server
 from sim_backends.wire.tcp_scpi import ScpiServer
 from sim_backends.wire.truth_tap import TruthTap
 from sim_backends.wire.zmq_tagger import ZmqTaggerServer
@@ -149,11 +151,18 @@ def _tagger(
     return IdqId900(name, cables, faults)
 
 
+def _phase(
+    name: str, cables: Cables, faults: FaultPlan, _request: ServeRequest
+) -> ThorlabsMdt693b:
+    return ThorlabsMdt693b(name, cables, faults)
+
+
 #: For each driver: how its instrument is emulated, and on which wire it is served.
 _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
     "keysight.m8190a": (_awg, ScpiServer),
     "keysight.infiniium": (_scope, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
+    "thorlabs.mdt693b": (_phase, line_server),
 }
 
 

@@ -25,11 +25,13 @@ PHOTON_WIRING = {
     "rx.z1": "tagger:2",
     "rx.x0": "tagger:3",
     "rx.x1": "tagger:4",
+    "rx.phase": "phase:2",
 }
 KINDS = {
     "awg": ("awg", "keysight.m8190a"),
     "scope": ("digitizer", "keysight.infiniium"),
     "tagger": ("time-tagger", "idq.id900"),
+    "phase": ("phase-modulator", "thorlabs.mdt693b"),
 }
 PHOTON_BENCH = ("awg", "tagger")
 RATE_HZ = 400e6
@@ -148,5 +150,6 @@ def settings_for(
 def bench_on(lab: EmulatedLab, io_timeout_s=2.0, **expect) -> Bench:
     """Return a bench, not yet entered, on the instruments of `lab`."""
     wiring = WIRING if "scope" in lab.devices else PHOTON_WIRING
+    wiring = {s: p for s, p in wiring.items() if p.partition(":")[0] in lab.devices}
     settings = settings_for(lab.endpoints, io_timeout_s, **expect)
     return Bench(settings, wiring, SafetySettings())

@@ -151,9 +151,22 @@ class TcpTransport:
         WireProtocolError
             If no line feed comes within `limit` bytes.
         """
+        return self.read_until(b"\n", deadline, limit)
+
+    def read_until(
+        self, terminator: bytes, deadline: Deadline, limit: int = 1 << 20
+    ) -> bytes:
+        """Return the bytes up to the next `terminator`, one byte, without it.
+
+        Raises
+        ------
+        ConnectionLost, InstrumentTimeout
+        WireProtocolError
+            If it does not come within `limit` bytes.
+        """
         line = b""
         while True:
-            at = self._buffer.find(b"\n", self._start, self._end)
+            at = self._buffer.find(terminator, self._start, self._end)
             stop = self._end if at < 0 else at
             line += bytes(self._view[self._start : stop])
             if at >= 0:
@@ -162,7 +175,7 @@ class TcpTransport:
             self._start = self._end = 0
             if len(line) > limit:
                 raise WireProtocolError(
-                    self.instrument, "read", f"no end of line in {limit} bytes"
+                    self.instrument, "read", f"no {terminator!r} in {limit} bytes"
                 )
             self._end = self._receive(self._view, deadline)
             if self._end == 0:

@@ -16,6 +16,7 @@ ROLES = {
     "awg": hal.ArbitraryWaveformGenerator,
     "digitizer": hal.Digitizer,
     "time-tagger": hal.TimeTagger,
+    "phase-modulator": hal.PhaseModulator,
 }
 RATE_HZ = 400e6
 
@@ -294,3 +295,29 @@ class TestTimeTagger:
     def test_limits(self, instrument, channels):
         with pytest.raises(RangeError):
             instrument.configure(hal.TaggerConfig(channels))
+
+
+@pytest.mark.parametrize("instrument", playing("phase-modulator"), indirect=True)
+class TestPhaseModulator:
+    def test_outputs_are_independent_and_read_back(self, instrument):
+        for channel, volts in ((1, 12.3), (2, 0.0), (3, 70.0)):
+            instrument.set_voltage(channel, volts)
+        assert [instrument.voltage(n) for n in (1, 2, 3)] == [12.3, 0.0, 70.0]
+
+    def test_safe_state_is_zero(self, instrument):
+        instrument.set_voltage(1, 5.0)
+        instrument.safe_state(1.0)
+        assert instrument.voltage(1) == 0.0
+
+    def test_limits(self, instrument):
+        low, high = instrument.limits_v
+        assert low < high
+        for volts in (low, high):
+            instrument.set_voltage(1, volts)
+        for channel, volts in ((0, 1.0), (4, 1.0), (1, high + 0.1), (1, low - 0.1)):
+            with pytest.raises(RangeError):
+                instrument.set_voltage(channel, volts)
+        with pytest.raises(RangeError):
+            instrument.set_voltage(1, float("nan"))
+        with pytest.raises(RangeError):
+            instrument.voltage(4)

@@ -1,0 +1,1 @@
+"""Voltage sources of phase modulators."""
