@@ -1,16 +1,11 @@
 """Write a capture so that a crash costs no acknowledged sample.
 
-Every group and dataset exists before the first sample; the file is then in
-HDF5's single-writer mode, whose order of writes keeps it readable at any
-instant. Only whole chunks are written and none is written twice (the last one
-of a record is cut to length), so a chunk that was acknowledged cannot be torn.
-The file is called ``NAME.part`` until it is complete.
+Only whole chunks are written and none is written twice (the last one of a
+record is cut to length), so a chunk that was acknowledged cannot be torn.
 """
 
 from __future__ import annotations
 
-import os
-import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -23,24 +18,24 @@ from scqc.core.records import Trace
 from scqc.store.capture_format import (
     CHUNK_SAMPLES,
     CODE_UNITS,
-    CRC_CHUNK,
     CRC_GROUP,
     FORMAT,
-    FORMAT_VERSION,
     KIND_PATHS,
-    MAX_BURSTS,
-    MAX_TEXT_BYTES,
     CaptureHeader,
     Kind,
     RecordScale,
     burst_name,
 )
-from scqc.store.files import capture_errors, fsync_path, part_path, publish
+from scqc.store.files import capture_errors
+from scqc.store.growing_file import (
+    GrowingFile,
+    append_chunks,
+    create_checks,
+    create_column,
+)
 
-_PAGE_BYTES = 4096
 
-
-class CaptureWriter:
+class CaptureWriter(GrowingFile):
     """A capture in the making; use it as a context manager.
 
     Parameters
@@ -67,80 +62,20 @@ class CaptureWriter:
         n_bursts: int,
         chunk_samples: int = CHUNK_SAMPLES,
     ) -> None:
-        if not 1 <= n_bursts <= MAX_BURSTS:
-            raise CaptureError(f"{path}: {n_bursts} bursts, limit 1 to {MAX_BURSTS}")
-        self.path, self.part = path, part_path(path)
         self._chunk = chunk_samples
         self._used: set[tuple[int, Kind]] = set()
         self._open: RecordWriter | None = None
-        with capture_errors(path, "create"):
-            if path.exists():
-                raise CaptureError(f"{path}: exists already; captures are never redone")
-            # With the public transcript, Bob's samples give his raw key: nobody
-            # else may read them.
-            os.close(os.open(self.part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            # Metadata is rewritten in place; a kill can tear a write between two
-            # pages of the system's cache, so no piece of it may straddle them.
-            self._file = h5py.File(
-                self.part,
-                "w",
-                libver="latest",
-                locking=False,
-                fs_strategy="page",
-                fs_page_size=_PAGE_BYTES,
-            )
-            self._lay_out(header, n_bursts)
-            self._file.swmr_mode = True
-            self._file.flush()
-            fsync_path(self.part)
+        super().__init__(path, header, n_bursts, FORMAT)
 
-    def _lay_out(self, header: CaptureHeader, n_bursts: int) -> None:
-        texts = {
-            "config": header.config_toml,
-            "layout": header.layout_json,
-            "instruments": header.instruments_json,
-        }
-        for name, text in texts.items():
-            _store_text(self._file, name, text)
-        labels = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "run_uuid": header.run_uuid,
-            "created_utc": header.created_utc,
-            "software_version": header.software_version,
-        }
-        for name, label in labels.items():
-            self._file.attrs.create(name, np.bytes_(label.encode()))
-        self._file.attrs.create("complete", 0, dtype="<i8")
-        self._file.attrs.create("salvaged", int(header.salvaged), dtype="<i8")
-        bursts = self._file.create_group("bursts")
-        for number in range(n_bursts):
-            group = bursts.create_group(burst_name(number))
-            for kind, path in KIND_PATHS.items():
-                self._create_record(group, "/".join(path))
-                group.create_dataset(
-                    f"{CRC_GROUP}/{kind}",
-                    shape=(0,),
-                    maxshape=(None,),
-                    chunks=(CRC_CHUNK,),
-                    dtype="<u4",
-                    fletcher32=True,
-                ).attrs.create("units", np.bytes_(b"CRC-32"))
-
-    def _create_record(self, group: h5py.Group, name: str) -> None:
-        dataset = group.create_dataset(
-            name,
-            shape=(0,),
-            maxshape=(None,),
-            chunks=(self._chunk,),
-            dtype="<i2",
-            fletcher32=True,
-        )
-        dataset.attrs.create("units", np.bytes_(CODE_UNITS.encode()))
-        for attribute in ("rate_hz", "scale_v", "offset_v", "t0_s"):
-            dataset.attrs.create(attribute, 0.0, dtype="<f8")
-        for attribute in ("clipped", "n_valid", "complete"):
-            dataset.attrs.create(attribute, 0, dtype="<i8")
+    def _lay_out_burst(self, group: h5py.Group) -> None:
+        for kind, path in KIND_PATHS.items():
+            name = "/".join(path)
+            dataset = create_column(group, name, "<i2", CODE_UNITS, self._chunk)
+            for attribute in ("rate_hz", "scale_v", "offset_v", "t0_s"):
+                dataset.attrs.create(attribute, 0.0, dtype="<f8")
+            for attribute in ("clipped", "n_valid", "complete"):
+                dataset.attrs.create(attribute, 0, dtype="<i8")
+            create_checks(group, kind)
 
     def record(self, burst: int, kind: Kind, scale: RecordScale) -> RecordWriter:
         """Begin the record `kind` of a burst; each is written once, one at a time.
@@ -177,18 +112,7 @@ class CaptureWriter:
         """Close the file; a complete one gets its final name."""
         if self._open is not None and not self._open.closed:
             raise CaptureError(f"{self.path}: a record is still open")
-        with capture_errors(self.path, "finish"):
-            if complete:
-                self._file.attrs.modify("complete", np.int64(1))
-            self._file.flush()
-            self._file.close()
-            if complete:
-                publish(self.part, self.path)
-            else:
-                fsync_path(self.part)
-
-    def __enter__(self) -> CaptureWriter:
-        return self
+        super().close(complete)
 
     def __exit__(
         self,
@@ -198,7 +122,7 @@ class CaptureWriter:
     ) -> None:
         if error is not None:
             self._open = None
-        self.close(complete=error is None)
+        super().__exit__(kind, error, trace)
 
 
 class RecordWriter:
@@ -255,14 +179,8 @@ class RecordWriter:
         """Write the pending samples; they are acknowledged when this returns."""
         with capture_errors(self._path, "append"):
             total = self.acknowledged + self._n_pending
-            self._dataset.resize((total,))
             codes = self._pending[: self._n_pending].astype("<i2", copy=False)
-            self._dataset[self.acknowledged :] = codes
-            self._dataset.flush()
-            number = self._checks.shape[0]
-            self._checks.resize((number + 1,))
-            self._checks[number] = zlib.crc32(codes.tobytes())
-            self._checks.flush()
+            append_chunks(self._dataset, self._checks, self.acknowledged, codes)
             # Only now may a reader, or the salvage, count them.
             self._dataset.attrs.modify("clipped", np.int64(self._clipped))
             self._dataset.attrs.modify("n_valid", np.int64(total))
@@ -292,17 +210,3 @@ class RecordWriter:
             self.close()
         else:
             self.closed = True
-
-
-def _store_text(file: h5py.File, name: str, text: str) -> None:
-    """Store text as checksummed bytes: HDF5 strings carry no checksum."""
-    raw = np.frombuffer(text.encode(), dtype=np.uint8)
-    if raw.size > MAX_TEXT_BYTES:
-        raise CaptureError(f"/{name}: {raw.size} bytes, limit {MAX_TEXT_BYTES}")
-    file.create_dataset(
-        name,
-        data=raw,
-        chunks=(max(1, min(raw.size, 1 << 20)),),
-        maxshape=(None,),
-        fletcher32=True,
-    ).attrs.create("units", np.bytes_(b"UTF-8"))

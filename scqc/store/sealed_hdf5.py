@@ -133,6 +133,28 @@ def dataset(parent: h5py.Group, name: str, dtype: str, limit: int) -> h5py.Datas
     return found
 
 
+def compact_number(parent: h5py.Group, name: str) -> float:
+    """Return a scalar dataset that lies in its own, checksummed, header.
+
+    Raises
+    ------
+    CaptureError
+        If it is anything else, or not a finite float64.
+    """
+    where = _where(parent, name)
+    found = _member(parent, name)
+    if not isinstance(found, h5py.Dataset):
+        raise CaptureError(f"{where}: not a dataset")
+    if found.id.get_create_plist().get_layout() != h5d.COMPACT:
+        raise CaptureError(f"{where}: not compact")
+    if found.dtype != np.dtype("<f8") or found.shape != ():
+        raise CaptureError(f"{where}: {found.dtype} {found.shape}, not one float64")
+    value = float(found[()])
+    if not math.isfinite(value):
+        raise CaptureError(f"{where}: {value} is not a finite number")
+    return value
+
+
 def _member(parent: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     _check_plain(parent, name)
     return parent[name]

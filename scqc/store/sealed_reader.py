@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import h5py
 import numpy as np
@@ -19,22 +16,15 @@ from scqc.store.capture_format import (
     CODE_UNITS,
     CRC_GROUP,
     FORMAT,
-    FORMAT_VERSION,
     KIND_PATHS,
-    MAX_BURSTS,
     MAX_CHUNKS,
     MAX_SAMPLES,
-    MAX_TEXT_BYTES,
-    TEXTS,
-    CaptureHeader,
     Kind,
     RecordScale,
     burst_name,
 )
 from scqc.store.files import capture_errors
-from scqc.store.mended_file import MendedFile
-
-_MAX_PADDING_BYTES = 1 << 38
+from scqc.store.sealed_file import SealedColumn, SealedFile
 
 
 class StoredRecord:
@@ -59,23 +49,17 @@ class StoredRecord:
         self, path: Path, found: h5py.Dataset, checks: h5py.Dataset, salvage: bool
     ) -> None:
         self._path, self._dataset = path, found
-        self._chunk = int(found.chunks[0])
-        self._cached: tuple[int, NDArray[np.int16]] | None = None
-        size = path.stat().st_size
         self.complete = bool(sealed.count_attribute(found, "complete", 1))
         self.n_promised = sealed.count_attribute(found, "n_valid", MAX_SAMPLES)
-        stored = sealed.stored_samples(found, size)
-        n_checks = sealed.stored_samples(checks, size)
-        self._crcs = checks[:n_checks].astype(np.int64)
-        present = min(self.n_promised, stored, n_checks * self._chunk)
-        if present < self.n_promised and not salvage:
+        self._column = SealedColumn(path, found, checks, self.n_promised)
+        self.n_samples = self._column.n_present
+        if self.n_samples < self.n_promised and not salvage:
             raise CaptureError(
                 f"{path}: {found.name}: {self.n_promised} samples promised, "
-                f"{present} present"
+                f"{self.n_samples} present"
             )
-        self.n_samples = present
         if salvage:
-            self.n_samples = self._valid_prefix()
+            self.n_samples = self._column.valid_prefix()
         self.clipped = sealed.count_attribute(found, "clipped", MAX_SAMPLES)
         self.scale = self._read_scale() if self.n_samples else None
 
@@ -92,33 +76,6 @@ class StoredRecord:
             return RecordScale(rate_hz, scale_v, offset_v, t0_s)
         except CaptureError as error:
             raise CaptureError(f"{self._path}: {found.name}: {error}") from error
-
-    def _valid_prefix(self) -> int:
-        """Return how many samples come before the first damaged chunk."""
-        good = 0
-        while good < self.n_samples:
-            try:
-                good += self._read_chunk(good // self._chunk).size
-            except CaptureError:
-                break
-        return min(good, self.n_samples)
-
-    def _read_chunk(self, number: int) -> NDArray[np.int16]:
-        """Return chunk `number`, checked; the last one used is remembered."""
-        if self._cached is not None and self._cached[0] == number:
-            return self._cached[1]
-        start = number * self._chunk
-        codes = np.empty(min(self._chunk, self.n_promised - start), dtype="<i2")
-        with capture_errors(self._path, f"read {self._dataset.name}"):
-            self._dataset.read_direct(codes, np.s_[start : start + codes.size])
-        if zlib.crc32(codes.tobytes()) != self._crcs[number]:
-            raise CaptureError(
-                f"{self._path}: {self._dataset.name}: chunk {number} is damaged "
-                "(CRC-32)"
-            )
-        codes = codes.astype(np.int16, copy=False)
-        self._cached = (number, codes)
-        return codes
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
         """Return samples [start, stop).
@@ -137,14 +94,7 @@ class StoredRecord:
                 f"{self._path}: {self._dataset.name}: samples {start} to {stop} of "
                 f"{self.n_samples}"
             )
-        out = np.empty(stop - start, dtype=np.int16)
-        at = start
-        while at < stop:
-            number, skip = divmod(at, self._chunk)
-            piece = self._read_chunk(number)[skip : skip + stop - at]
-            out[at - start : at - start + piece.size] = piece
-            at += piece.size
-        return out
+        return self._column.read(start, stop)
 
     def chunks(self, n: int) -> Iterator[NDArray[np.int16]]:
         """Yield the record in pieces of `n` samples; the last may be shorter.
@@ -168,49 +118,10 @@ class StoredBurst:
     electronic: StoredRecord
 
 
-class Capture:
+class Capture(SealedFile):
     """An open capture; use it as a context manager. Made by `open_capture`."""
 
-    def __init__(self, path: Path, file: h5py.File, salvage: bool) -> None:
-        self.path, self._salvage, self._opened = path, salvage, ExitStack()
-        root = sealed.check_links(file["/"])
-        kind = sealed.text_attribute(root, "format")
-        version = sealed.text_attribute(root, "format_version")
-        if kind != FORMAT:
-            raise CaptureError(f"{path}: format {kind!r}, not {FORMAT!r}")
-        if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-            raise CaptureError(
-                f"{path}: format version {version!r}, this program reads "
-                f"{FORMAT_VERSION}"
-            )
-        self.complete = bool(sealed.count_attribute(root, "complete", 1))
-        if not self.complete and not salvage:
-            raise CaptureError(f"{path}: unfinished; salvage it first (scqc inspect)")
-        self._bursts = sealed.group(root, "bursts")
-        self.n_bursts = len(self._bursts)
-        if not 1 <= self.n_bursts <= MAX_BURSTS:
-            raise CaptureError(
-                f"{path}: {self.n_bursts} bursts, limit 1 to {MAX_BURSTS}"
-            )
-        self.header = self._read_header(root)
-
-    def _read_header(self, root: h5py.Group) -> CaptureHeader:
-        texts = {name: self._text(root, name) for name in TEXTS}
-        return CaptureHeader(
-            config_toml=texts["config"],
-            layout_json=texts["layout"],
-            instruments_json=texts["instruments"],
-            run_uuid=sealed.text_attribute(root, "run_uuid"),
-            created_utc=sealed.text_attribute(root, "created_utc"),
-            software_version=sealed.text_attribute(root, "software_version"),
-            salvaged=bool(sealed.count_attribute(root, "salvaged", 1)),
-        )
-
-    def _text(self, root: h5py.Group, name: str) -> str:
-        found = sealed.dataset(root, name, "|u1", MAX_TEXT_BYTES)
-        if sealed.stored_samples(found, self.path.stat().st_size) < found.shape[0]:
-            raise CaptureError(f"{self.path}: /{name}: text is not in the file")
-        return sealed.read_bytes(found).tobytes().decode()
+    FORMAT = FORMAT
 
     def burst(self, number: int) -> StoredBurst:
         """Return burst `number`.
@@ -245,21 +156,6 @@ class Capture:
             found = sealed.dataset(parent, name, "<i2", MAX_SAMPLES)
             return StoredRecord(self.path, found, checks, self._salvage)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._opened.close()
-
-    def __enter__(self) -> Capture:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def open_capture(path: Path, salvage: bool = False) -> Capture:
     """Open a capture without trusting it.
@@ -276,19 +172,4 @@ def open_capture(path: Path, salvage: bool = False) -> Capture:
     CaptureError
         If the file is damaged, hostile, unfinished or of another format.
     """
-    in_use, end = sealed.superblock(path)
-    if in_use and not salvage:
-        raise CaptureError(f"{path}: unfinished; salvage it first (scqc inspect)")
-    size = path.stat().st_size
-    if size < end and not (salvage and end <= size + _MAX_PADDING_BYTES):
-        raise CaptureError(f"{path}: truncated, {size} of {end} bytes")
-    with ExitStack() as opened:
-        if in_use or size < end:
-            stream = opened.enter_context(MendedFile(path, max(size, end)))
-            file = opened.enter_context(sealed.open_mended(path, stream))
-        else:
-            file = opened.enter_context(sealed.open_file(path))
-        with capture_errors(path, "read"):
-            capture = Capture(path, file, salvage)
-        capture._opened = opened.pop_all()
-    return capture
+    return Capture(path, salvage)
