@@ -19,6 +19,7 @@ from driver.time_tagger.idq_link import IdqLink
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
     DeviceError,
+    InstrumentTimeout,
     RangeError,
     StateError,
     WireProtocolError,
@@ -261,6 +262,9 @@ class IdqId900:
                 raise WireProtocolError(self.name, command, f"{stage[:20]!r}")
             if not stage.startswith("PLAY"):
                 return
+            if deadline.expired:
+                reason = f"still recording after {deadline.timeout_s:g} s"
+                raise InstrumentTimeout(self.name, command, reason)
             time.sleep(min(_POLL_S, deadline.remaining_s()))
 
     def _drain(

@@ -251,6 +251,27 @@ def test_a_stream_that_never_ends_is_a_timeout(monkeypatch):
         assert time.monotonic() - start < 1.5
 
 
+def test_a_record_that_never_ends_is_a_timeout(monkeypatch):
+    """The tagger answers every question in time, but always the same."""
+    with served_photons() as lab:
+        monkeypatch.setattr(lab.devices["tagger"], "_report", lambda: "PLAYING")
+        start = time.monotonic()
+        with pytest.raises(InstrumentTimeout, match="still recording"):
+            whole_run(lab, timeout_s=0.4)
+        assert time.monotonic() - start < 1.4
+
+
+def test_a_tagger_that_vanishes_is_noticed_at_once():
+    with served_photons() as lab, bench_on_tagger(lab) as tagger:
+        tagger.configure(CONFIG)
+        lab.servers["tagger"].close()
+        for error in (ConnectionLost, ConnectError):
+            start = time.monotonic()
+            with pytest.raises(error):
+                tagger.ping()
+            assert time.monotonic() - start < 0.2
+
+
 def test_streams_left_open_by_a_dead_session_are_closed():
     with served_photons() as lab:
         with bench_on_tagger(lab) as tagger:
