@@ -156,7 +156,15 @@ def create_checks(group: h5py.Group, name: str) -> h5py.Dataset:
 def append_chunks(
     dataset: h5py.Dataset, checks: h5py.Dataset, start: int, values: NDArray[Any]
 ) -> None:
-    """Append values and their checksums; `start`, where they go, begins a chunk."""
+    """Append values and their checksums.
+
+    Parameters
+    ----------
+    dataset, checks : h5py.Dataset
+    start : int
+        Where the values go: the end of the dataset, and of a chunk [1].
+    values : ndarray, shape (n,), type of the dataset [1]
+    """
     chunk = int(dataset.chunks[0])
     dataset.resize((start + values.size,))
     dataset[start:] = values

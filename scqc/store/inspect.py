@@ -1,14 +1,23 @@
-"""Say what is in a capture, and rescue an unfinished one."""
+"""Say what is in a capture, of samples or of time tags; rescue an unfinished one."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scqc.core.errors import CaptureError
-from scqc.store.capture_format import CHUNK_SAMPLES, KIND_PATHS, CaptureHeader, Kind
+from scqc.store.capture_format import CHUNK_SAMPLES, KIND_PATHS, Kind
 from scqc.store.capture_writer import CaptureWriter
 from scqc.store.sealed_reader import Capture, open_capture
+from scqc.store.tag_capture import (
+    TagCapture,
+    TagCaptureWriter,
+    is_tag_capture,
+    open_tag_capture,
+)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -23,7 +32,7 @@ def describe(path: Path) -> dict[str, Any]:
     dict
         JSON-ready: ``path``, ``size_bytes``, ``readable``, ``finished``,
         ``problem`` (None, or the first thing wrong with it), and for a file
-        whose header is readable the header and per burst the records.
+        whose header is readable the format, the header and per burst the records.
     """
     found: dict[str, Any] = {
         "path": str(path),
@@ -33,7 +42,7 @@ def describe(path: Path) -> dict[str, Any]:
         "problem": None,
     }
     try:
-        with open_capture(path, salvage=True) as capture:
+        with _open_either(path) as capture:
             found |= _contents(capture)
             found["readable"], found["finished"] = True, capture.complete
         records = [record for burst in found["bursts"] for record in burst.values()]
@@ -43,9 +52,24 @@ def describe(path: Path) -> dict[str, Any]:
     return found
 
 
-def _contents(capture: Capture) -> dict[str, Any]:
-    header = capture.header
+def _open_either(path: Path) -> Capture | TagCapture:
+    if is_tag_capture(path):
+        return open_tag_capture(path, salvage=True)
+    return open_capture(path, salvage=True)
+
+
+def _contents(capture: Capture | TagCapture) -> dict[str, Any]:
+    header, numbers = capture.header, range(capture.n_bursts)
+    bursts: list[dict[str, Any]]
+    if isinstance(capture, TagCapture):
+        bursts = [{"photon_data": _tag_summary(capture, number)} for number in numbers]
+    else:
+        bursts = [
+            {kind: _record_summary(capture, number, kind) for kind in KIND_PATHS}
+            for number in numbers
+        ]
     return {
+        "format": capture.FORMAT,
         "run_uuid": header.run_uuid,
         "created_utc": header.created_utc,
         "software_version": header.software_version,
@@ -53,10 +77,26 @@ def _contents(capture: Capture) -> dict[str, Any]:
         "config_toml": header.config_toml,
         "layout_json": header.layout_json,
         "instruments_json": header.instruments_json,
-        "bursts": [
-            {kind: _record_summary(capture, number, kind) for kind in KIND_PATHS}
-            for number in range(capture.n_bursts)
-        ],
+        "bursts": bursts,
+    }
+
+
+def _tag_summary(capture: TagCapture, number: int) -> dict[str, Any]:
+    """Describe a burst after reading all of it; one never taken has no problem."""
+    try:
+        if not capture.is_complete(number):
+            return {"n_tags": 0, "complete": False}
+        tags = capture.burst(number)
+    except CaptureError as error:
+        return {"n_tags": 0, "complete": False, "problem": str(error)}
+    inputs, counts = np.unique(tags.channels, return_counts=True)
+    return {
+        "n_tags": tags.times_ps.size,
+        "complete": True,
+        "per_input": dict(zip(map(str, inputs), counts.tolist(), strict=True)),
+        "duration_ps": tags.duration_ps,
+        "lost": tags.lost,
+        "overflow": tags.overflow,
     }
 
 
@@ -88,7 +128,8 @@ def salvage(path: Path, out: Path) -> dict[str, Any]:
     """Rebuild a finished capture from an unfinished or cut-off one.
 
     Every record keeps the samples before the first that was not acknowledged
-    or whose checksum is wrong. The original is not touched.
+    or whose checksum is wrong; of time tags, the bursts that are whole and
+    undamaged stay. The original is not touched.
 
     Parameters
     ----------
@@ -106,22 +147,27 @@ def salvage(path: Path, out: Path) -> dict[str, Any]:
     CaptureError
         If nothing can be read from `path`, or `out` cannot be written.
     """
-    with open_capture(path, salvage=True) as capture:
-        header = capture.header
-        marked = CaptureHeader(
-            header.config_toml,
-            header.run_uuid,
-            header.layout_json,
-            header.instruments_json,
-            header.created_utc,
-            header.software_version,
-            salvaged=True,
-        )
-        with CaptureWriter(out, marked, capture.n_bursts) as writer:
-            for number in range(capture.n_bursts):
-                for kind in KIND_PATHS:
-                    _copy_record(capture, writer, number, kind)
+    with _open_either(path) as capture:
+        header, n_bursts = replace(capture.header, salvaged=True), capture.n_bursts
+        if isinstance(capture, TagCapture):
+            with TagCaptureWriter(out, header, n_bursts) as tag_writer:
+                _copy_bursts(capture, tag_writer)
+        else:
+            with CaptureWriter(out, header, n_bursts) as writer:
+                for number in range(n_bursts):
+                    for kind in KIND_PATHS:
+                        _copy_record(capture, writer, number, kind)
     return describe(out)
+
+
+def _copy_bursts(capture: TagCapture, writer: TagCaptureWriter) -> None:
+    """Copy the bursts that are good; the others stay empty."""
+    for number in range(capture.n_bursts):
+        try:
+            tags = capture.burst(number)
+        except CaptureError:
+            continue
+        writer.add(number, tags)
 
 
 def _copy_record(

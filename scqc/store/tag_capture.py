@@ -156,7 +156,17 @@ class TagCapture(SealedFile):
         CaptureError
             If a burst is not what a burst must be.
         """
-        return [n for n in range(self.n_bursts) if self._timestamps(n)[1]]
+        return [n for n in range(self.n_bursts) if self.is_complete(n)]
+
+    def is_complete(self, number: int) -> bool:
+        """Return whether burst `number` was written whole.
+
+        Raises
+        ------
+        CaptureError
+            If it does not exist or is not what a burst must be.
+        """
+        return self._timestamps(number)[1]
 
     def burst(self, number: int) -> TimeTags:
         """Return burst `number`.
@@ -183,17 +193,6 @@ class TagCapture(SealedFile):
                 overflow=overflow,
                 **counts,
             )
-
-    def n_tags(self, number: int) -> int:
-        """Return how many tags burst `number` promises, without reading them.
-
-        Raises
-        ------
-        CaptureError
-            If the burst is not what a burst must be.
-        """
-        with capture_errors(self.path, f"burst {number}"):
-            return self._n_tags(self._timestamps(number)[0])
 
     def _n_tags(self, times: h5py.Dataset) -> int:
         n_tags = sealed.count_attribute(times, "n_valid", MAX_TAGS)
