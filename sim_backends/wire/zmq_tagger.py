@@ -31,7 +31,7 @@ from sim_backends.wire.scpi import ScpiError
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
 CHUNK_TAGS = 1 << 20
 _POLL_MS = 20
-_REBIND_S = 5.0
+_REBIND_S = 2.0
 _JOIN_S = 5.0
 _FIRST_PORT, _PORTS = 20_000, 12_000
 _NUMBERS = itertools.count()
@@ -282,8 +282,8 @@ def bound(
         try:
             link.bind(f"tcp://127.0.0.1:{port or '*'}")
             return link
-        except zmq.ZMQError:
-            if time.monotonic() > end_s:
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or time.monotonic() > end_s:
                 link.close(linger=0)
                 raise
             time.sleep(1e-3)
