@@ -192,6 +192,22 @@ def test_the_threshold_holds_where_it_can_be_measured():
     assert passed > 1e-2 / 30
 
 
+def test_every_lag_that_is_tried_raises_the_threshold():
+    """A union bound: 2000 times the lags cost ln 2000 nat at the tail's slope."""
+    record, _ = tags(TABLE, Scene(rate_hz=1e6, seed=18))
+    clock = slot_clock(record.times_ps, LAYOUT, SETTINGS)
+    narrow = SETTINGS.model_copy(
+        update={"min_delay_s": 0.998e-3, "max_delay_s": 1.002e-3}
+    )
+    wide, near = (
+        find_frame(record.times_ps, clock, LAYOUT, rules)
+        for rules in (SETTINGS, narrow)
+    )
+    assert near.score == pytest.approx(wide.score, abs=1e-2)
+    # theta, the slope of the bound, is of order one to a few for these weights.
+    assert 0.2 * math.log(2000) < wide.threshold - near.threshold < 5 * math.log(2000)
+
+
 def test_a_delay_outside_the_range_is_not_found():
     record, _ = tags(TABLE, Scene(delay_s=4.2e-3, rate_hz=1e6, seed=16))
     with pytest.raises(SyncError, match="delay outside"):
