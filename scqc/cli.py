@@ -41,9 +41,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 import_app = typer.Typer(help="Turn other programs' records into captures.")
+export_app = typer.Typer(help="Turn captures into other programs' records.")
 keys_app = typer.Typer(help="Look into a key sink, take key out, put start key in.")
 config_app = typer.Typer(help="Check and show lab configs.")
 app.add_typer(import_app, name="import", no_args_is_help=True)
+app.add_typer(export_app, name="export", no_args_is_help=True)
 app.add_typer(keys_app, name="keys", no_args_is_help=True)
 app.add_typer(config_app, name="config", no_args_is_help=True)
 
@@ -140,6 +142,37 @@ def import_foreign(
 
         import_foreign_npy(directory, out)
     _print({"capture": str(out)}, as_json)
+
+
+@import_app.command("ptu")
+def import_ptu(
+    file: Annotated[Path, typer.Argument(help="PTU file, T2.", **_FILE)],
+    out: Annotated[Path, typer.Argument(help="Capture to write; must not exist.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a PTU file (T2) into a capture of time tags, one burst."""
+    with _reporting(as_json, debug):
+        from scqc.store import ptu_convert
+
+        found = ptu_convert.import_ptu(file, out)
+    _print({"capture": str(out), **found}, as_json)
+
+
+@export_app.command("ptu")
+def export_ptu(
+    capture: Annotated[Path, typer.Argument(help="Capture of time tags.", **_FILE)],
+    out: Annotated[Path, typer.Argument(help="PTU file to write; must not exist.")],
+    burst: Annotated[int, typer.Option(help="Which burst, from 0.", min=0)],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write one burst of a capture of time tags as a PTU file (T2)."""
+    with _reporting(as_json, debug):
+        from scqc.store import ptu_convert
+
+        found = ptu_convert.export_ptu(capture, out, burst)
+    _print({"file": str(out), "burst": burst, **found}, as_json)
 
 
 @app.command()

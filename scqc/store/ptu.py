@@ -148,7 +148,8 @@ def write_ptu(
         )
     records = encode(times, channels, layout)
     header = _header_bytes(tags, resolution_ps, record_type, records.size)
-    write_atomically(path, iter((header, records.tobytes())))
+    # With the public transcript, Bob's tags give his raw key: nobody else may read.
+    write_atomically(path, iter((header, records.tobytes())), 0o600)
 
 
 def _header_bytes(
