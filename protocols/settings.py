@@ -40,6 +40,10 @@ class SecuritySettings(Settings):
     threads: int = Field(default=2, ge=1, le=64)
 
 
+# The bounds take the probabilities as exact, so they are those of the integers.
+_INTENSITY_STEPS, _BASIS_STEPS = 1 << 16, 1 << 15
+
+
 class DecoySettings(Settings):
     """Alice's pulses: how often each basis and intensity, and how bright.
 
@@ -56,23 +60,43 @@ class DecoySettings(Settings):
     # Share of slots in the message basis Z.
     z_share: float = Field(default=0.8, gt=0.0, lt=1.0)
 
-    @property
-    def vacuum_share(self) -> float:
-        """Share of vacuum slots [1]."""
-        return 1.0 - self.signal_share - self.decoy_share
+    def thresholds(self) -> tuple[int, int, int]:
+        """Return what random integers are compared with when slots are drawn.
+
+        Returns
+        -------
+        z : int
+            Below it, of 2^15, the slot is in the message basis.
+        signal, bright : int
+            Below it, of 2^16, the slot is a signal; a signal or a decoy.
+        """
+        signal = round(_INTENSITY_STEPS * self.signal_share)
+        bright = signal + round(_INTENSITY_STEPS * self.decoy_share)
+        return round(_BASIS_STEPS * self.z_share), signal, bright
 
     @property
     def intensities(self) -> Intensities:
-        """The same for the bounds."""
+        """Mean photon numbers, and the probabilities exactly as they are drawn."""
+        _, signal, bright = self.thresholds()
         return Intensities(
             (self.signal_photons, self.decoy_photons, self.vacuum_photons),
-            (self.signal_share, self.decoy_share, self.vacuum_share),
+            (
+                signal / _INTENSITY_STEPS,
+                (bright - signal) / _INTENSITY_STEPS,
+                1.0 - bright / _INTENSITY_STEPS,
+            ),
         )
 
     @model_validator(mode="after")
     def _ordered(self) -> DecoySettings:
-        if self.signal_share + self.decoy_share >= 1.0:
-            raise ValueError("signal_share + decoy_share must leave a vacuum share")
+        z, signal, bright = self.thresholds()
+        if not 0 < signal < bright < _INTENSITY_STEPS:
+            raise ValueError(
+                "signal_share + decoy_share must leave a vacuum share, and none of the "
+                f"three may be below 1/{_INTENSITY_STEPS}"
+            )
+        if not 0 < z < _BASIS_STEPS:
+            raise ValueError(f"z_share: both bases need at least 1/{_BASIS_STEPS}")
         if not self.signal_photons > self.decoy_photons + self.vacuum_photons:
             raise ValueError(
                 "signal_photons must exceed decoy_photons + vacuum_photons"

@@ -277,13 +277,12 @@ def keys_provision(
 def config_check(config: Config, as_json: Json = False, debug: Debug = False) -> None:
     """Check a lab config; list everything that is wrong."""
     with _reporting(as_json, debug):
-        from scqc.runs.bench_rules import total_symbols
-        from scqc.runs.lab_config import load_config
+        from scqc.runs.lab_config import amount_of_light, load_config
 
         loaded = load_config(config)
-        symbols = total_symbols(loaded.config)
+        amount = amount_of_light(loaded.config)
     simulated = loaded.config.sim is not None
-    found = {"file": str(config), "symbols": symbols, "simulated": simulated}
+    found = {"file": str(config), **amount, "simulated": simulated}
     _print({**found, "valid": True}, as_json)
 
 
@@ -304,9 +303,9 @@ def config_show(config: Config, as_json: Json = False, debug: Debug = False) -> 
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of a lab config, for editors."""
-    from scqc.runs.lab_config import LabConfig
+    from scqc.runs.lab_config import json_schema
 
-    typer.echo(json.dumps(LabConfig.model_json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 def _prepare(
@@ -318,8 +317,8 @@ def _prepare(
     loaded = load_config(config)
     if seed is not None:
         loaded = loaded.with_seed(seed)
-    if payload is None and loaded.config.classical.psk != "none":
-        raise PayloadError(f"{config}: classical.psk sends data; give --payload FILE")
+    if payload is None and loaded.config.carries_payload:
+        raise PayloadError(f"{config}: this bench sends data; give --payload FILE")
     folder.mkdir(parents=True, exist_ok=True)
     return loaded, b"" if payload is None else payload.read_bytes()
 

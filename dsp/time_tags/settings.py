@@ -50,6 +50,8 @@ class PulseSettings(Settings):
     full_photons: Positive = 1.0
     # Signal, decoy, vacuum.
     mean_photons: tuple[float, float, float] = (0.5, 0.1, 0.0)
+    # What the closed modulator lets through, under full; 0: nothing.
+    extinction_db: float = Field(default=0.0, ge=0.0, le=120.0)
     intensity_vpi_v: Positive = 3.5
     intensity_gain: Positive = 10.0
     phase_vpi_v: Positive = 3.5
@@ -64,7 +66,17 @@ class PulseSettings(Settings):
                 f"mean_photons {self.mean_photons} must fall from signal to vacuum and "
                 f"stay within 0 and full_photons = {self.full_photons:g}"
             )
+        if vacuum < self.leak * self.full_photons * (1.0 - 1e-9):
+            raise ValueError(
+                f"mean_photons: vacuum {vacuum:g} is below what the closed modulator "
+                f"lets through, {self.leak * self.full_photons:.3g}"
+            )
         return self
+
+    @property
+    def leak(self) -> float:
+        """Transmission of the closed modulator, relative to open [1]."""
+        return float(10.0 ** (-0.1 * self.extinction_db)) if self.extinction_db else 0.0
 
 
 class TagSettings(Settings):

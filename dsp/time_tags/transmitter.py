@@ -32,6 +32,8 @@ def intensity_volts(settings: PulseSettings) -> NDArray[np.float32]:
         A level is outside the generator's range.
     """
     ratio = np.array(settings.mean_photons) / settings.full_photons
+    # Transmission of a real modulator: leak + (1 - leak) sin^2.
+    ratio = np.maximum((ratio - settings.leak) / (1.0 - settings.leak), 0.0)
     drive = 2.0 * settings.intensity_vpi_v / math.pi * np.arcsin(np.sqrt(ratio))
     return _within(drive / settings.intensity_gain, settings, "intensity")
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.authentication.wegman_carter import HASH_KEY_BYTES
-from protocols.key_sink.sink import AUTHENTICATION_PURPOSE, KeySink
+from protocols.key_sink.sink import AUTHENTICATION_PURPOSE, PAD_PURPOSE, KeySink
 from scqc.core.records import KeyBlock
 from scqc.core.rng import EntropySource
 
 #: Pool of hash keys, kept and not spent.
 HASH_PURPOSE = "hash"
 DIRECTIONS = ("alice-to-bob", "bob-to-alice")
+MESSAGE_DIRECTION = "alice-to-bob"
 
 
 def provision(
-    sinks: Sequence[KeySink], n_bits: int, entropy: EntropySource, name: str = "start"
+    sinks: Sequence[KeySink],
+    n_bits: int,
+    entropy: EntropySource,
+    name: str = "start",
+    pad_bits: int = 0,
 ) -> list[str]:
     """Write the same start key into every sink.
 
@@ -30,6 +35,8 @@ def provision(
     entropy : EntropySource
     name : str
         Names the delivery; a second delivery needs another name.
+    pad_bits : int
+        Pad for messages from Alice to Bob, a multiple of 8 [bit].
 
     Returns
     -------
@@ -44,6 +51,8 @@ def provision(
     identifiers = []
     for direction in DIRECTIONS:
         sizes = {HASH_PURPOSE: HASH_KEY_BYTES, AUTHENTICATION_PURPOSE: n_bits // 8}
+        if pad_bits and direction == MESSAGE_DIRECTION:
+            sizes[PAD_PURPOSE] = pad_bits // 8
         for purpose, n_bytes in sizes.items():
             key = KeyBlock(
                 identifier=f"{name}/{direction}/{purpose}",

@@ -166,6 +166,27 @@ class KeySink:
                     f"({key.identifier}) was stored before"
                 ) from cause
 
+    def claim(self, run_uuid: str, block: int) -> None:
+        """Note, for ever, that the public words of a block are about to be said.
+
+        Raises
+        ------
+        KeySinkError
+            If that was noted before: said twice, they would tell more than the
+            key of the block was shortened by.
+        """
+        with self._transaction():
+            try:
+                self._db.execute(
+                    "INSERT INTO claims (run_uuid, block, claimed_utc) VALUES (?,?,?)",
+                    (run_uuid, block, _now()),
+                )
+            except sqlite3.IntegrityError as cause:
+                raise KeySinkError(
+                    f"key sink {self.path}: block {block} of run {run_uuid} was "
+                    "distilled before; it cannot be a second time"
+                ) from cause
+
     def list(self) -> Entries:
         """Return all entries, oldest first, without their bits."""
         with self._errors():
@@ -270,6 +291,25 @@ class KeySink:
             for entry, start, count in burnt:
                 self._mark(entry.identifier, start, count)
             return self._burn(parts)
+
+    def burn_upto(self, identifier: str, used_bits: int) -> int:
+        """Mark the first `used_bits` of a block as spent; return how many were not.
+
+        Raises
+        ------
+        KeySinkError
+            If there is no such block, or it is shorter.
+        """
+        with self._transaction():
+            found = [e for e in self.list() if e.identifier == identifier]
+            if not found or used_bits > found[0].n_bits:
+                raise KeySinkError(
+                    f"key sink {self.path}: no block {identifier!r} of {used_bits} bits"
+                )
+            used = found[0].n_bits - found[0].available_bits
+            if used_bits > used:
+                self._mark(identifier, used, used_bits - used)
+        return max(0, used_bits - used)
 
     def _burn(self, parts: Parts) -> SpentPad:
         """Read and mark `parts` within the running transaction."""
@@ -405,6 +445,10 @@ class KeySink:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 for statement in _statements(schema.CREATE):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={schema.VERSION}")
+            elif version == 1:
+                for statement in _statements(schema.CLAIMS):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={schema.VERSION}")
             elif version != schema.VERSION:

@@ -11,7 +11,7 @@ from scqc.core.errors import ConfigProblem
 from scqc.runs.config_problems import nearest, shown
 
 if TYPE_CHECKING:
-    from scqc.runs.lab_config import LabConfig
+    from scqc.runs.cv_config import CvConfig
 
 #: Signals the scheme needs: the role of the instrument, and whether its port
 #: is a marker.
@@ -27,14 +27,14 @@ _BOTH_ARMS_DB = 3.01
 Found = Iterator[tuple[str, str, object, str]]
 
 
-def check(file: str, config: LabConfig) -> list[ConfigProblem]:
+def check(file: str, config: CvConfig) -> list[ConfigProblem]:
     """Return everything that is wrong between the tables; empty when all is well.
 
     Parameters
     ----------
     file : str
         Named in the problems.
-    config : LabConfig
+    config : CvConfig
     """
     rules = (
         _instruments,
@@ -52,7 +52,7 @@ def check(file: str, config: LabConfig) -> list[ConfigProblem]:
     ]
 
 
-def _instruments(config: LabConfig) -> Found:
+def _instruments(config: CvConfig) -> Found:
     for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
         yield (
             "bob.instruments",
@@ -71,7 +71,7 @@ def _instruments(config: LabConfig) -> Found:
             )
 
 
-def _wiring(config: LabConfig) -> Found:
+def _wiring(config: CvConfig) -> Found:
     for signal in (s for s in SIGNALS if s not in config.wiring):
         yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
     used: dict[str, str] = {}
@@ -86,7 +86,7 @@ def _wiring(config: LabConfig) -> Found:
         yield from _port(config, signal, port)
 
 
-def _port(config: LabConfig, signal: str, wired: str) -> Found:
+def _port(config: CvConfig, signal: str, wired: str) -> Found:
     name, _, port = wired.partition(":")
     if name not in config.instruments:
         limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
@@ -104,7 +104,7 @@ def _port(config: LabConfig, signal: str, wired: str) -> Found:
             yield "wiring", signal, wired, f"must be {kind} of the {role}"
 
 
-def _rates(config: LabConfig) -> Found:
+def _rates(config: CvConfig) -> Found:
     symbol_rate_hz = config.link.symbol_rate_hz
     for table, rate_hz in (
         ("alice.transmitter", config.alice.transmitter.rate_hz),
@@ -121,7 +121,7 @@ def _rates(config: LabConfig) -> Found:
             )
 
 
-def _frequencies(config: LabConfig) -> Found:
+def _frequencies(config: CvConfig) -> Found:
     """Everything played or read must lie below half the sample rate."""
     link, receiver = config.link, config.bob.receiver
     half_band_hz = 0.5 * link.symbol_rate_hz * (1.0 + link.roll_off)
@@ -161,7 +161,7 @@ def _frequencies(config: LabConfig) -> Found:
         yield "link", "pilots_hz", link.pilots_hz[0], "the two pilots must differ"
 
 
-def total_symbols(config: LabConfig) -> int:
+def total_symbols(config: CvConfig) -> int:
     """Return how many symbols a run of this config sends [symbols]."""
     if config.classical.psk == "none":
         return config.link.bursts * config.link.burst_symbols
@@ -173,7 +173,7 @@ def total_symbols(config: LabConfig) -> int:
     return config.link.bursts * per_burst // _BITS_PER_SYMBOL[config.classical.psk]
 
 
-def _amount_of_data(config: LabConfig) -> Found:
+def _amount_of_data(config: CvConfig) -> Found:
     disclosed, total = config.security.disclosed_symbols, total_symbols(config)
     if disclosed >= total:
         yield (
@@ -184,7 +184,7 @@ def _amount_of_data(config: LabConfig) -> Found:
         )
 
 
-def _safety(config: LabConfig) -> Found:
+def _safety(config: CvConfig) -> Found:
     for action in config.safety.on_exit:
         name = action.partition(".")[0]
         if name not in config.instruments:
@@ -200,7 +200,7 @@ def _safety(config: LabConfig) -> Found:
         )
 
 
-def _virtual_laboratory(config: LabConfig) -> Found:
+def _virtual_laboratory(config: CvConfig) -> Found:
     if config.sim is None:
         return
     for table, names in (

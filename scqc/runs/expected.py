@@ -25,7 +25,7 @@ from dsp.phase import PhaseNoise
 from dsp.pilots import pilot_filters
 from dsp.settings import FrameLayout
 from scqc.core.units import fibre_transmittance
-from scqc.runs.lab_config import LabConfig
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.transmit import (
     LinkBudget,
     displacement_sqrt_snu,
@@ -87,7 +87,7 @@ def true_budget(sim: SimSettings) -> LinkBudget:
     )
 
 
-def expected(config: LabConfig, sim: SimSettings) -> Expected:
+def expected(config: CvConfig, sim: SimSettings) -> Expected:
     """Compute the truth of a simulated run."""
     layout = frame_layout(config)
     budget = true_budget(sim)
@@ -103,7 +103,7 @@ def expected(config: LabConfig, sim: SimSettings) -> Expected:
     )
 
 
-def phase_noise(config: LabConfig, sim: SimSettings) -> PhaseNoise:
+def phase_noise(config: CvConfig, sim: SimSettings) -> PhaseNoise:
     """Return Wiener step and measurement noise per hop of the pilot filter."""
     receiver, use = config.bob.receiver, config.bob.digitizer
     link = config.link
@@ -131,7 +131,7 @@ def _transmittance(sim: SimSettings) -> float:
 
 
 def _tails(
-    config: LabConfig, sim: SimSettings, layout: FrameLayout, budget: LinkBudget
+    config: CvConfig, sim: SimSettings, layout: FrameLayout, budget: LinkBudget
 ) -> float:
     """Return the excess noise from the tones' phase-noise tails [SNU]."""
     transmitter = config.alice.transmitter
@@ -164,7 +164,7 @@ def _tails(
     return total
 
 
-def _converter(config: LabConfig, sim: SimSettings, budget: LinkBudget) -> float:
+def _converter(config: CvConfig, sim: SimSettings, budget: LinkBudget) -> float:
     """Return the excess noise from the generator's quantisation [SNU]."""
     transmitter = config.alice.transmitter
     full = full_scale_sqrt_snu(config)

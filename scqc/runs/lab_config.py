@@ -1,4 +1,8 @@
-"""One TOML file for bench and simulation: the rooms' settings, composed."""
+"""One TOML file for bench and simulation: the rooms' settings, composed.
+
+The scheme decides which tables a file has. The same file runs on hardware and,
+when ``[sim]`` is present, on emulators.
+"""
 
 from __future__ import annotations
 
@@ -6,107 +10,24 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from driver.settings import InstrumentSettings, SafetySettings, WiringSettings
-from dsp.settings import ReceiverSettings
-from protocols.settings import ClassicalSettings, SecuritySettings
 from scqc.core.errors import ConfigError, ConfigProblem
-from scqc.core.settings import Settings
 from scqc.runs import bench_rules, config_problems
-from sim_backends.settings import SimSettings
+from scqc.runs.cv_config import CvConfig
+from scqc.runs.photon import rules as photon_rules
+from scqc.runs.photon.config import PhotonConfig
 
-
-class LinkSettings(Settings):
-    """What is sent: scheme, frame layout and number of bursts.
-
-    The number of symbols of a burst follows from ``classical.frames_per_burst``
-    and the code's frame length; with ``psk = "none"`` it is ``burst_symbols``.
-    """
-
-    scheme: Literal["cv-displaced-gmcs"] = "cv-displaced-gmcs"
-    bursts: int = Field(default=8, ge=1, le=10_000)
-    burst_symbols: int = Field(default=1_000_000, ge=2048, le=100_000_000)
-    symbol_rate_hz: float = Field(default=50e6, gt=0.0)
-    centre_hz: float = -55e6
-    roll_off: float = Field(default=0.2, gt=0.0, le=1.0)
-    pilots_hz: tuple[float, float] = (-118e6, -12e6)
-
-
-class TransmitterSettings(Settings):
-    """What Alice knows of her own modulator and the light she may launch."""
-
-    rate_hz: float = Field(default=400e6, gt=0.0)
-    v_pi_v: float = Field(default=3.5, gt=0.0)
-    driver_gain_db: float = 11.0
-    # Launch power with one arm of the modulator fully on.
-    full_scale_launch_dbm: float = -23.4
-    wavelength_nm: float = Field(default=1550.0, gt=0.0)
-    preamble_amplitude_sqrt_snu: float = Field(default=12.0, gt=0.0)
-    pilot_snr_db: float = Field(default=30.0, ge=0.0, le=80.0)
-    weak_pilot_db: float = Field(default=-10.0, ge=-40.0, le=0.0)
-    # First guess of the channel, until the probe burst has measured it.
-    expected_transmittance: float = Field(default=0.6, gt=0.0, le=1.0)
-    probe_symbols: int = Field(default=20_000, ge=2048, le=10_000_000)
-
-
-class DigitizerUse(Settings):
-    """How Bob uses his digitiser."""
-
-    rate_hz: float = Field(default=400e6, gt=0.0)
-    range_v: float = Field(default=0.5, gt=0.0)
-    # Extra record before and after the burst.
-    margin_s: float = Field(default=10e-6, gt=0.0, le=1.0)
-    timeout_s: float = Field(default=30.0, gt=0.0, le=3600.0)
-
-
-class AliceSettings(Settings):
-    """Alice's station."""
-
-    instruments: dict[str, InstrumentSettings]
-    transmitter: TransmitterSettings = TransmitterSettings()
-
-
-class BobSettings(Settings):
-    """Bob's station."""
-
-    instruments: dict[str, InstrumentSettings]
-    digitizer: DigitizerUse = DigitizerUse()
-    receiver: ReceiverSettings = ReceiverSettings()
-
-
-class KeySettings(Settings):
-    """Where the key sinks lie, ``alice.sqlite`` and ``bob.sqlite``.
-
-    A simulated bench keeps its own in the run folder instead.
-    """
-
-    directory: str = "keys"
-
-
-class LabConfig(Settings):
-    """A whole lab config.
-
-    The same file runs on hardware and, when ``[sim]`` is present, on emulators.
-    """
-
-    schema_: Literal[1] = Field(alias="schema")
-    link: LinkSettings = LinkSettings()
-    classical: ClassicalSettings = ClassicalSettings()
-    security: SecuritySettings = SecuritySettings()
-    alice: AliceSettings
-    bob: BobSettings
-    wiring: WiringSettings
-    safety: SafetySettings = SafetySettings()
-    keys: KeySettings = KeySettings()
-    sim: SimSettings | None = None
-
-    @property
-    def instruments(self) -> dict[str, InstrumentSettings]:
-        """All instruments of both stations."""
-        return {**self.alice.instruments, **self.bob.instruments}
+#: A lab config of any scheme.
+LabConfig = CvConfig | PhotonConfig
+_MODELS: dict[str, type[CvConfig] | type[PhotonConfig]] = {
+    "cv-displaced-gmcs": CvConfig,
+    "dv-qsdc": PhotonConfig,
+    "dv-decoy-bb84": PhotonConfig,
+}
+_DEFAULT_SCHEME = "cv-displaced-gmcs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,31 +122,73 @@ def parse_config(text: str, path: str | Path = "config") -> LabConfig:
     except tomllib.TOMLDecodeError as error:
         problem = config_problems.syntax_problem(file, text, error)
         raise ConfigError([problem]) from error
+    model = _model(file, raw)
     try:
-        config = LabConfig.model_validate(raw)
+        config = model.model_validate(raw)
     except ValidationError as error:
-        problems = config_problems.model_problems(file, raw, LabConfig, error)
+        problems = config_problems.model_problems(file, raw, model, error)
         places = [one["loc"] for one in error.errors(include_url=False)]
-        problems += _rules_on_the_rest(file, raw, places)
+        problems += _rules_on_the_rest(file, raw, model, places)
         raise ConfigError(problems) from error
-    found = bench_rules.check(file, config)
+    found = _check(file, config)
     if found:
         raise ConfigError(found)
     return config
 
 
+def _model(file: str, raw: dict[str, Any]) -> type[CvConfig] | type[PhotonConfig]:
+    """Return the model that the file's scheme asks for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such scheme.
+    """
+    link = raw.get("link")
+    scheme = link.get("scheme", _DEFAULT_SCHEME) if isinstance(link, dict) else None
+    if scheme is None:
+        return _MODELS[_DEFAULT_SCHEME]
+    if not isinstance(scheme, str) or scheme not in _MODELS:
+        limit = f"unknown scheme; {config_problems.nearest(str(scheme), _MODELS)}"
+        value = config_problems.shown(scheme)
+        raise ConfigError([ConfigProblem(file, "link", "scheme", value, limit)])
+    return _MODELS[scheme]
+
+
+def _check(file: str, config: LabConfig) -> list[ConfigProblem]:
+    """Return what is wrong between the tables."""
+    if isinstance(config, PhotonConfig):
+        return photon_rules.check(file, config)
+    return bench_rules.check(file, config)
+
+
 def _rules_on_the_rest(
-    file: str, raw: dict[str, Any], places: list[config_problems.Location]
+    file: str,
+    raw: dict[str, Any],
+    model: type[CvConfig] | type[PhotonConfig],
+    places: list[config_problems.Location],
 ) -> list[ConfigProblem]:
     """Check what does not hang on the entries that are wrong by themselves."""
     try:
-        rest = LabConfig.model_validate(config_problems.without(raw, places))
+        rest = model.model_validate(config_problems.without(raw, places))
     except ValidationError:
         return []
     tables = {config_problems.split(place)[0] for place in places}
     keys = {str(place[0]) for place in places}
     return [
         problem
-        for problem in bench_rules.check(file, rest)
+        for problem in _check(file, rest)
         if problem.table not in tables and problem.table not in keys
     ]
+
+
+def amount_of_light(config: LabConfig) -> dict[str, int]:
+    """Return how much a run of this config sends: symbols or slots [1]."""
+    if isinstance(config, PhotonConfig):
+        return {"slots": config.link.blocks * config.link.block_slots}
+    return {"symbols": bench_rules.total_symbols(config)}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a lab config of any scheme, for editors."""
+    return TypeAdapter(LabConfig).json_schema()

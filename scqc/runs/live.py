@@ -21,13 +21,16 @@ from driver.hal import AwgConfig, DigitizerConfig
 from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
 from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace, Waveform
-from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy, random_bits
+from scqc.core.rng import EntropySource, random_bits
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.journal import Journal
-from scqc.runs.lab_config import LabConfig, LoadedConfig
+from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.offline import ALICE_NAME, process_capture
+from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
+from scqc.runs.sinks import party_entropy
 from scqc.runs.station import station
 from scqc.runs.transmit import (
     LinkBudget,
@@ -44,13 +47,6 @@ from scqc.store.capture_writer import CaptureWriter
 
 CAPTURE_NAME = "capture.h5"
 KINDS: tuple[RecordKind, ...] = ("signal", "shot", "electronic")
-
-
-def alice_entropy(config: LabConfig) -> EntropySource:
-    """Return Alice's source of randomness: repeatable only in simulation."""
-    if config.sim is not None:
-        return ReplayEntropy(config.sim.seed, "alice")
-    return SystemEntropy()
 
 
 def run_live(
@@ -76,6 +72,10 @@ def run_live(
     ScqcError
         Typed by cause; the bench is in its safe state in every case.
     """
+    if isinstance(loaded.config, PhotonConfig):
+        from scqc.runs.photon.live import run_photon
+
+        return run_photon(loaded, loaded.config, payload, folder, progress)
     timing = Timing()
     with timing.stage("capture"):
         capture = capture_live(loaded, payload, folder, progress)
@@ -93,8 +93,12 @@ def capture_live(
     Path
         The finished capture.
     """
+    if isinstance(loaded.config, PhotonConfig):
+        from scqc.runs.photon.live import capture_photon
+
+        return capture_photon(loaded, loaded.config, payload, folder, progress)
     config, run_uuid = loaded.config, new_run_uuid()
-    entropy = alice_entropy(config)
+    entropy = party_entropy(config, "alice")
     prepared = prepare_payload(config, payload, run_uuid, entropy)
     folder.mkdir(parents=True, exist_ok=True)
     bursts = _prepare_bursts(config, prepared, Transmitter(config, entropy))
@@ -105,27 +109,33 @@ def capture_live(
     )
     with Journal(folder, run_uuid) as journal:
         journal.write("run", f"{loaded.path.name}, payload {len(payload)} bytes")
-        return _capture(loaded, bursts, run_uuid, folder, entropy, progress, journal)
+        work = _Work(config, loaded.text, run_uuid, folder / CAPTURE_NAME, bursts)
+        return _capture(work, entropy, progress, journal)
 
 
 def _prepare_bursts(
-    config: LabConfig, prepared: PreparedPayload, transmitter: Transmitter
+    config: CvConfig, prepared: PreparedPayload, transmitter: Transmitter
 ) -> list[AliceBurst]:
     """Draw the Gaussian symbols of every burst; each is to be played once."""
     n = burst_symbols(config)
     return [AliceBurst(transmitter.gaussian(n), c.ravel()) for c in prepared.coded]
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be captured, and where to."""
+
+    config: CvConfig
+    text: str
+    run_uuid: str
+    path: Path
+    bursts: list[AliceBurst]
+
+
 def _capture(
-    loaded: LoadedConfig,
-    bursts: list[AliceBurst],
-    run_uuid: str,
-    folder: Path,
-    entropy: EntropySource,
-    progress: Progress,
-    journal: Journal,
+    work: _Work, entropy: EntropySource, progress: Progress, journal: Journal
 ) -> Path:
-    config = loaded.config
+    config, bursts = work.config, work.bursts
     progress.stage("station")
     with (
         station(config.instruments, config.wiring, config.sim) as place,
@@ -137,14 +147,13 @@ def _capture(
         budget = session.probe()
         journal.write("probe", json.dumps(asdict(budget)))
         header = CaptureHeader(
-            config_toml=loaded.text,
-            run_uuid=run_uuid,
+            config_toml=work.text,
+            run_uuid=work.run_uuid,
             layout_json=frame_layout(config).model_dump_json(),
             instruments_json=json.dumps(bench.snapshot(), default=str),
         )
-        path = folder / CAPTURE_NAME
         progress.stage("capture", len(KINDS) * len(bursts))
-        with CaptureWriter(path, header, len(bursts)) as writer:
+        with CaptureWriter(work.path, header, len(bursts)) as writer:
             for number, burst in enumerate(bursts):
                 waveform = session.transmitter.waveform(
                     burst.symbols, burst.bits, budget, bench.awg.granularity
@@ -154,14 +163,14 @@ def _capture(
                     progress.advance()
                 journal.write("burst", f"{number + 1} of {len(bursts)} stored")
     journal.write("bench", "safe state")
-    return path
+    return work.path
 
 
 @dataclass(slots=True)
 class _Session:
     """An open bench with Alice's transmitter on it."""
 
-    config: LabConfig
+    config: CvConfig
     bench: Bench
     transmitter: Transmitter
     entropy: EntropySource

@@ -7,8 +7,6 @@ samples.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,25 +14,24 @@ import numpy as np
 
 from dsp.pipeline import ReceivedBurst
 from dsp.settings import FrameLayout
-from protocols.authentication.wegman_carter import PAD_BYTES
-from protocols.key_sink.provision import HASH_PURPOSE, provision
 from protocols.key_sink.sink import KeySink
 from protocols.messages.wire import SampleRequest, decode
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.cv_reception import Cancellation, Reception
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import LinkKeys
 from scqc.core.errors import CaptureError, PeerError
 from scqc.core.records import KeyBlock
-from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.foreign import estimate_foreign
 from scqc.runs.journal import Journal
-from scqc.runs.lab_config import LabConfig, parse_config
+from scqc.runs.lab_config import parse_config
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing, receive_all
 from scqc.runs.report_data import record_plots
 from scqc.runs.result import Result
+from scqc.runs.sinks import link_keys, open_sinks, party_entropy
 from scqc.runs.summary import summarise
 from scqc.runs.transmit import run_id
 from scqc.store.alice_record import read_alice_record
@@ -45,12 +42,11 @@ from scqc.store.results import (
     write_transcript,
 )
 from scqc.store.sealed_reader import Capture, open_capture
+from scqc.store.tag_capture import is_tag_capture
 
 RESULT_NAME = "result.json"
 TRANSCRIPT_NAME = "transcript.scqc"
 ALICE_NAME = "alice.scqc"
-# Authentication key of a simulated bench: enough for a thousand blocks.
-SIMULATED_START_BITS = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +90,10 @@ def process_capture(
         Typed by cause; no key is stored then.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if is_tag_capture(capture):
+        from scqc.runs.photon.process import process_tag_capture
+
+        return process_tag_capture(capture, folder, progress, alice)
     with open_capture(capture) as opened:
         if symbols is not None:
             return estimate_foreign(opened, symbols, folder, progress)
@@ -118,13 +118,18 @@ def _process(
 ) -> Result:
     header = opened.header
     config = parse_config(header.config_toml, opened.path)
+    if not isinstance(config, CvConfig):
+        raise CaptureError(
+            f"{opened.path}: samples of a digitiser, but its config is of scheme "
+            f"{config.link.scheme!r}"
+        )
     layout = FrameLayout.model_validate_json(header.layout_json)
     with timing.stage("receiver"):
         bursts = receive_all(opened, config, layout, progress, timing)
     with timing.stage("read alice"):
         alice_record = _alice_record(record, header.run_uuid, config, len(bursts))
-    with _sinks(config, folder) as sinks:
-        keys = _link_keys(sinks, config)
+    with open_sinks(config, folder) as sinks:
+        keys = link_keys(sinks, simulated=config.sim is not None)
         with timing.stage("key distillation"):
             exchange = converse(
                 bursts,
@@ -155,7 +160,7 @@ def converse(
     bursts: list[ReceivedBurst],
     layout: FrameLayout,
     record: AliceRecord,
-    config: LabConfig,
+    config: CvConfig,
     run_uuid: str,
     keys: tuple[dict[str, LinkKeys], dict[str, LinkKeys]],
     progress: Progress,
@@ -174,7 +179,7 @@ def converse(
         bursts,
         reception_of(bursts, layout, config, run_uuid),
         config.security,
-        bob_entropy(config),
+        party_entropy(config, "bob"),
         link,
         keys[1],
         permutation_seed,
@@ -196,7 +201,7 @@ def converse(
 
 
 def reception_of(
-    bursts: list[ReceivedBurst], layout: FrameLayout, config: LabConfig, run_uuid: str
+    bursts: list[ReceivedBurst], layout: FrameLayout, config: CvConfig, run_uuid: str
 ) -> Reception | None:
     """Return the decoder of the classical frames, None without displacement."""
     if config.classical.psk == "none":
@@ -226,15 +231,8 @@ def public_seed(transcript: Path, run_uuid: str) -> bytes | None:
     return None
 
 
-def bob_entropy(config: LabConfig) -> EntropySource:
-    """Return Bob's source of randomness: repeatable only in simulation."""
-    if config.sim is not None:
-        return ReplayEntropy(config.sim.seed, "bob")
-    return SystemEntropy()
-
-
 def _alice_record(
-    path: Path, run_uuid: str, config: LabConfig, n_bursts: int
+    path: Path, run_uuid: str, config: CvConfig, n_bursts: int
 ) -> AliceRecord:
     """Return what Alice prepared for the first `n_bursts` bursts."""
     owner, bursts = read_alice_record(path)
@@ -258,47 +256,10 @@ def _alice_record(
     return AliceRecord(symbols, coded, digest, len(bursts))
 
 
-@contextmanager
-def _sinks(config: LabConfig, folder: Path) -> Iterator[tuple[KeySink, KeySink]]:
-    """Open both key sinks; a simulated bench provisions its own start key."""
-    simulated = config.sim is not None
-    directory = folder / "keys" if simulated else Path(config.keys.directory)
-    if simulated:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (
-        KeySink(directory / "alice.sqlite", create=simulated) as alice,
-        KeySink(directory / "bob.sqlite", create=simulated) as bob,
-    ):
-        if config.sim is not None and not alice.list():
-            start = ReplayEntropy(config.sim.seed, "start key")
-            provision([alice, bob], SIMULATED_START_BITS, start)
-        yield alice, bob
-
-
-def _link_keys(
-    sinks: tuple[KeySink, KeySink], config: LabConfig
-) -> tuple[dict[str, LinkKeys], dict[str, LinkKeys]]:
-    """Draw each party's authentication keys from its own sink."""
-    simulated = config.sim is not None
-
-    def draw(sink: KeySink) -> dict[str, LinkKeys]:
-        return {
-            direction: LinkKeys(
-                sink.read_kept(HASH_PURPOSE, direction, allow_simulated=simulated),
-                sink.draw_authentication(
-                    PAD_BYTES, direction, allow_simulated=simulated
-                ),
-            )
-            for direction in (ALICE_TO_BOB, BOB_TO_ALICE)
-        }
-
-    return draw(sinks[0]), draw(sinks[1])
-
-
 def _store_key(
     exchange: Exchange,
     sinks: tuple[KeySink, KeySink],
-    config: LabConfig,
+    config: CvConfig,
     run_uuid: str,
     journal: Journal,
 ) -> None:

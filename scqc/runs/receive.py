@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
 from dsp.settings import FrameLayout
 from scqc.core.errors import CaptureError
-from scqc.runs.lab_config import LabConfig
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.progress import Progress
 from scqc.store.sealed_reader import Capture
 
@@ -83,7 +83,7 @@ def complete_bursts(opened: Capture) -> int:
 
 def receive_all(
     opened: Capture,
-    config: LabConfig,
+    config: CvConfig,
     layout: FrameLayout,
     progress: Progress,
     timing: Timing,

@@ -9,38 +9,17 @@ disclosed anyway are drawn; a report holds no key material.
 
 from __future__ import annotations
 
-import html
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scqc.runs import report_figures as figures
+from scqc.runs import report_html as web
+from scqc.runs.photon import report as photon_report
 from scqc.runs.result import Result
 from scqc.store.files import write_atomically
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .3rem; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
-.verdict { padding: .6rem .9rem; border-left: .35rem solid #D55E00;
-  background: #f6f6f6; font-weight: 600; }
-.verdict.key { border-color: #009E73; }
-table { border-collapse: collapse; margin: .5rem 0; }
-th, td { text-align: left; padding: .2rem 1.2rem .2rem 0;
-  border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
-td.n, th.n { text-align: right; }
-img { max-width: 100%; display: block; }
-figure { margin: .5rem 0; }
-figcaption, .note { color: #555; font-size: .9rem; max-width: 55rem; }
-pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: .8rem;
-  white-space: pre-wrap; overflow-wrap: anywhere; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; }
-  figure, table { break-inside: avoid; } h2 { break-after: avoid; } }
-"""
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # What the ledger takes from the raw bits, in order.
 LEDGER = (
     ("failed_bits", "frames not reconciled"),
@@ -73,27 +52,10 @@ def write_report(path: Path, result: Result) -> None:
         If the file cannot be written.
     """
     # What UTF-8 cannot say (a lone half of a surrogate pair) becomes "?".
-    page = _page(result).encode("utf-8", "replace")
-    write_atomically(path, iter([page]))
-
-
-def _page(result: Result) -> str:
-    body = "\n".join(
-        f'<section id="{name}"><h2>{_text(title)}</h2>\n{content}\n</section>'
-        for name, title, content in _sections(result)
-        if content
-    )
-    kind = "verdict key" if result.data.get("key", {}).get("secret_bits") else "verdict"
-    simulated = result.data.get("key", {}).get("simulated")
-    note = '<p class="note">Simulated bench: its keys are for tests.</p>'
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>scqc: {_text(result.verdict)}</title>\n<style>{STYLE}</style></head>\n"
-        f'<body>\n<h1>Report of a run</h1>\n<p class="{kind}">{_text(result.verdict)}'
-        f"</p>\n{note if simulated else ''}\n{body}\n</body></html>\n"
-    )
+    photons = result.data.get("scheme", "").startswith("dv")
+    sections = photon_report.sections(result) if photons else _sections(result)
+    whole = web.page(result, sections).encode("utf-8", "replace")
+    write_atomically(path, iter([whole]))
 
 
 def _sections(result: Result) -> Iterator[tuple[str, str, str]]:
@@ -115,8 +77,8 @@ def _sections(result: Result) -> Iterator[tuple[str, str, str]]:
 def _main(result: Result) -> str:
     """Repeat the terminal's table, and why the payload did not arrive."""
     problem = result.data.get("payload", {}).get("problem")
-    note = f'<p class="note">Payload: {_text(problem)}</p>' if problem else ""
-    return _rows(result.table()) + note
+    note = f'<p class="note">Payload: {web.text(problem)}</p>' if problem else ""
+    return web.rows(result.table()) + note
 
 
 def _constellation(plots: dict[str, Any]) -> str:
@@ -128,7 +90,7 @@ def _constellation(plots: dict[str, Any]) -> str:
         if plots.get("constellation") is not None
         else "Dashed: one standard deviation of the cloud. "
     )
-    return _picture(
+    return web.picture(
         figures.constellation(plots),
         "Constellation of received symbols",
         f"{around}Solid green: one standard deviation of the vacuum (shot noise). "
@@ -156,14 +118,16 @@ def _pilot(data: dict[str, Any], plots: dict[str, Any]) -> str:
         "Right: the pilot's own noise plus what the smoother could not follow. "
         "Dotted lines part the bursts."
     )
-    return _picture(figures.pilot_phase(plots), "Pilot phase", caption) + _rows(rows)
+    return web.picture(figures.pilot_phase(plots), "Pilot phase", caption) + web.rows(
+        rows
+    )
 
 
 def _spectrum(plots: dict[str, Any]) -> str:
     found = plots.get("spectrum")
     if not found:
         return ""
-    return _picture(
+    return web.picture(
         figures.spectrum(found),
         "Power spectral density of signal and calibration records",
         "0 dB is the mean density of the shot noise, without electronic noise, in "
@@ -181,7 +145,7 @@ def _channel(data: dict[str, Any], plots: dict[str, Any]) -> str:
             " Lines: truth of the simulation; expected excess noise is the injected "
             "one plus what the receiver is known to add."
         )
-    return _picture(
+    return web.picture(
         figures.channel_by_burst(plots["bursts"], truth),
         "Transmittance and excess noise per burst",
         caption,
@@ -192,7 +156,7 @@ def _errors(plots: dict[str, Any]) -> str:
     found = plots.get("errors")
     if not found:
         return ""
-    return _picture(
+    return web.picture(
         figures.bit_errors(found),
         "Raw bit error rate per burst and iterations of the FEC decoder",
         "Left: errors before the code, against the corrected bits, with 99.9 % "
@@ -205,7 +169,7 @@ def _reconciliation(data: dict[str, Any], plots: dict[str, Any]) -> str:
     if found is None or not found.size:
         return ""
     entry = data["reconciliation"]
-    return _picture(
+    return web.picture(
         figures.decoder_iterations(plots),
         "Iterations of the reconciliation decoder",
         f"{entry['frames']} frames of {entry.get('frame_bits', 0)} bits at rate "
@@ -232,12 +196,12 @@ def _ledger(data: dict[str, Any]) -> str:
         f"{ledger['frames_kept']} of {ledger['frames_total']} frames kept; "
         f"{ledger['leak_bits']:,} bits about them were disclosed. Numbers in bit."
     )
-    table = _table(
+    table = web.table(
         ("entry", "bits"),
         [(t, figures.signed(b)) for t, b in [*steps, final]],
         numbers=1,
     )
-    return _picture(figures.waterfall(steps, final), "Ledger", caption) + table
+    return web.picture(figures.waterfall(steps, final), "Ledger", caption) + table
 
 
 def _equality(data: dict[str, Any], plots: dict[str, Any]) -> str:
@@ -255,7 +219,7 @@ def _equality(data: dict[str, Any], plots: dict[str, Any]) -> str:
             row += [f"{e['value']:.4f}", f"{e['low']:.4f} to {e['high']:.4f}"]
             row.append(f"{z[score]:+.2f}" if score in z else "")
         rows.append(tuple(row))
-    return _table(head, rows, numbers=1) + (
+    return web.table(head, rows, numbers=1) + (
         '<p class="note">z: difference to all other data together, over its '
         "standard deviation without the calibration they share. Beyond 3.3 is a "
         "one-in-a-thousand event when they are equal.</p>"
@@ -279,7 +243,7 @@ def _timing(data: dict[str, Any]) -> str:
             f'<p class="note">Receiver: {speed:.1f} million samples per second of '
             "one core.</p>"
         )
-    return _table(("stage", "time [s]"), rows, numbers=1) + note
+    return web.table(("stage", "time [s]"), rows, numbers=1) + note
 
 
 def _provenance(plots: dict[str, Any]) -> str:
@@ -294,11 +258,11 @@ def _provenance(plots: dict[str, Any]) -> str:
         ("salvaged from an unfinished file", found["salvaged"]),
     ]
     texts = "".join(
-        f"<h3>{title}</h3>\n<pre>{_text(_pretty(found[name]))}</pre>\n"
+        f"<h3>{title}</h3>\n<pre>{web.text(_pretty(found[name]))}</pre>\n"
         for name, title in TEXTS
         if found[name].strip() not in ("", "{}")
     )
-    return _rows(facts) + texts
+    return web.rows(facts) + texts
 
 
 def _pretty(text: str) -> str:
@@ -307,37 +271,3 @@ def _pretty(text: str) -> str:
         return json.dumps(json.loads(text), indent=2)
     except (ValueError, RecursionError):
         return text
-
-
-def _picture(address: str, alternative: str, caption: str) -> str:
-    return (
-        f'<figure><img alt="{_text(alternative)}" src="{address}">'
-        f"<figcaption>{_text(caption)}</figcaption></figure>\n"
-    )
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> str:
-    lines = (
-        f'<tr><th scope="row">{_text(name.strip())}</th><td>{_text(value)}</td></tr>'
-        for name, value in rows
-    )
-    return "<table>" + "\n".join(lines) + "</table>\n"
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], numbers: int) -> str:
-    """Write a table whose columns from `numbers` on are right-aligned."""
-
-    def cells(tag: str, values: tuple[str, ...]) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if i >= numbers else ''}>{_text(v)}</{tag}>"
-            for i, v in enumerate(values)
-        )
-
-    lines = [f"<tr>{cells('th', head)}</tr>"]
-    lines += [f"<tr>{cells('td', row)}</tr>" for row in rows]
-    return "<table>" + "\n".join(lines) + "</table>\n"
-
-
-def _text(value: str) -> str:
-    """Escape for HTML; control characters, which no browser shows, are marked."""
-    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", value))

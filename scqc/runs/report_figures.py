@@ -44,7 +44,7 @@ SIGMAS_999 = 3.2905
 MAX_POINTS = 4000
 
 
-def _figure(
+def draw_figure(
     width_in: float, height_in: float, columns: int, draw: Callable[[Any], None]
 ) -> str:
     """Draw on a row of axes and return the picture's address."""
@@ -84,7 +84,7 @@ def constellation(plots: dict[str, Any]) -> str:
             axis.set_ylabel("p [√SNU]")
             axis.set_aspect("equal")
 
-    return _figure(0.5 * WIDTH_IN * len(panels), 4.4, len(panels), draw)
+    return draw_figure(0.5 * WIDTH_IN * len(panels), 4.4, len(panels), draw)
 
 
 def _cloud(axis: Axes, points: NDArray[np.complex64]) -> None:
@@ -141,7 +141,7 @@ def pilot_phase(plots: dict[str, Any]) -> str:
         axes[1].set_title("measured minus smoothed")
         axes[1].set_ylim(0.0, 1.15 * max(float(np.max(r)) for r in residuals if r.size))
 
-    return _figure(WIDTH_IN, 3.0, 2, draw)
+    return draw_figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def spectrum(found: dict[str, Any]) -> str:
@@ -171,7 +171,7 @@ def spectrum(found: dict[str, Any]) -> str:
         axis.set_ylabel("density over shot noise [dB]")
         axis.legend(loc="center right")
 
-    return _figure(WIDTH_IN, 3.6, 1, draw)
+    return draw_figure(WIDTH_IN, 3.6, 1, draw)
 
 
 def _mark_tones(axis: Axes, found: dict[str, Any], top_db: float, row: float) -> None:
@@ -222,7 +222,7 @@ def channel_by_burst(
             axis.set_ylabel(label)
             _burst_axis(axis, len(bursts))
 
-    return _figure(WIDTH_IN, 3.0, 2, draw)
+    return draw_figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def _points(axis: Axes, number: NDArray[np.int64], entries: list[Any]) -> None:
@@ -258,7 +258,7 @@ def bit_errors(found: dict[str, Any]) -> str:
         _burst_axis(axes[0], bits.size)
         _histogram(axes[1], found["iterations"], found["limit"], "FEC frames")
 
-    return _figure(WIDTH_IN, 3.0, 2, draw)
+    return draw_figure(WIDTH_IN, 3.0, 2, draw)
 
 
 def wilson(rate: float, n: float) -> tuple[float, float]:
@@ -286,7 +286,7 @@ def decoder_iterations(plots: dict[str, Any]) -> str:
         found, limit = plots["decoder_iterations"], plots["decoder_limit"]
         _histogram(axis, found, limit, "reconciliation frames")
 
-    return _figure(0.6 * WIDTH_IN, 2.8, 1, draw)
+    return draw_figure(0.6 * WIDTH_IN, 2.8, 1, draw)
 
 
 def _histogram(
@@ -332,7 +332,7 @@ def waterfall(steps: list[tuple[str, float]], final: tuple[str, float]) -> str:
         axis.set_xlabel(name)
         axis.grid(False, axis="y")
 
-    return _figure(WIDTH_IN, 0.36 * len(steps) + 1.2, 1, draw)
+    return draw_figure(WIDTH_IN, 0.36 * len(steps) + 1.2, 1, draw)
 
 
 def _bar_text(axis: Axes, row: int, unit: float, bits: float, text: str) -> None:

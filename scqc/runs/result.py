@@ -22,11 +22,14 @@ class Result:
         One sentence for a person.
     plots : dict
         Arrays for the report; never part of the JSON.
+    rows : list of (name, value), optional
+        What the terminal shows; by default what `data` says of a CV run.
     """
 
     data: dict[str, Any]
     verdict: str
     plots: dict[str, Any] = field(default_factory=dict, repr=False)
+    rows: list[tuple[str, str]] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -40,6 +43,8 @@ class Result:
 
     def table(self) -> list[tuple[str, str]]:
         """Return what the terminal shows."""
+        if self.rows is not None:
+            return self.rows
         data = self.data
         rows: list[tuple[str, str]] = []
         # Without displacement there is no payload and no bit to be wrong.

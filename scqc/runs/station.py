@@ -20,6 +20,7 @@ from typing import IO
 
 from driver.settings import InstrumentSettings
 from scqc.core.errors import ConnectError
+from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.settings import SimSettings
 
 START_TIMEOUT_S = 60.0
@@ -52,7 +53,7 @@ class Station:
 def station(
     instruments: Mapping[str, InstrumentSettings],
     wiring: Mapping[str, str],
-    sim: SimSettings | None,
+    sim: SimSettings | PhotonSimSettings | None,
     *,
     tap: bool = False,
     start_timeout_s: float = START_TIMEOUT_S,
@@ -63,7 +64,7 @@ def station(
     ----------
     instruments, wiring : mapping
         As configured.
-    sim : SimSettings or None
+    sim : SimSettings, PhotonSimSettings or None
         The virtual laboratory; None for a real bench, which is left alone.
     tap : bool
         Whether the emulators keep what was played for a test to read.
@@ -102,7 +103,7 @@ def station(
 
 
 def _emulated(
-    name: str, settings: InstrumentSettings, sim: SimSettings
+    name: str, settings: InstrumentSettings, sim: SimSettings | PhotonSimSettings
 ) -> dict[str, str | int]:
     return {"driver": settings.driver, "port": (sim.ports or {}).get(name, 0)}
 

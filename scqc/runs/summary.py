@@ -18,8 +18,8 @@ from protocols.schemes.cv_alice import CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import Distillation, symbols_for_a_key
 from protocols.security.holevo import mutual_information
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.expected import expected
-from scqc.runs.lab_config import LabConfig
 from scqc.runs.receive import Timing
 from scqc.runs.report_data import equality, error_plots, pilot_plots
 from scqc.runs.result import Result
@@ -32,7 +32,7 @@ def summarise(
     alice: CvAlice,
     bob: CvBob,
     bursts: list[ReceivedBurst],
-    config: LabConfig,
+    config: CvConfig,
     timing: Timing,
 ) -> Result:
     """Collect everything a run reports; from Bob's view, and whether keys agree."""
@@ -90,7 +90,7 @@ def sum_up(parts: Iterable[Sums]) -> Sums:
     return reduce(add, parts, Sums(0, 0.0, 0.0, 0.0))
 
 
-def _quantum(bob: CvBob, config: LabConfig) -> dict[str, Any]:
+def _quantum(bob: CvBob, config: CvConfig) -> dict[str, Any]:
     classes = {s.name: Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums}
     whole = sum_up(classes.values())
     entry: dict[str, Any] = {
@@ -120,7 +120,7 @@ def _by_quadrature(classes: dict[str, Sums]) -> dict[str, Sums]:
     }
 
 
-def _receiver(bursts: list[ReceivedBurst], config: LabConfig) -> dict[str, Any]:
+def _receiver(bursts: list[ReceivedBurst], config: CvConfig) -> dict[str, Any]:
     reports = [b.report for b in bursts]
     return {
         "lock": all(r.lock.sync_ratio > 0 for r in reports),
@@ -207,7 +207,7 @@ def _verdict(bob: CvBob) -> str:
 
 
 def _plots(
-    alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst], config: LabConfig
+    alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst], config: CvConfig
 ) -> dict[str, Any]:
     """Return small arrays for the report's figures."""
     displaced, residual = bob.disclosed_sample(4000)

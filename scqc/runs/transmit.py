@@ -25,7 +25,7 @@ from scqc.core.errors import PayloadError
 from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource, standard_normal
 from scqc.core.units import LIGHT_SPEED_M_PER_S, PLANCK_J_S, dbm_to_w
-from scqc.runs.lab_config import LabConfig
+from scqc.runs.cv_config import CvConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def run_id(run_uuid: str) -> bytes:
     return hashlib.sha256(run_uuid.encode()).digest()[:4]
 
 
-def burst_symbols(config: LabConfig) -> int:
+def burst_symbols(config: CvConfig) -> int:
     """Return the number of data symbols of one burst."""
     classical = config.classical
     if classical.psk == "none":
@@ -58,7 +58,7 @@ def burst_symbols(config: LabConfig) -> int:
     return classical.frames_per_burst * n_bits // bits_per_symbol(classical.psk)
 
 
-def frame_layout(config: LabConfig, symbols: int | None = None) -> FrameLayout:
+def frame_layout(config: CvConfig, symbols: int | None = None) -> FrameLayout:
     """Return the layout of a burst, optionally with another number of symbols."""
     link, transmitter = config.link, config.alice.transmitter
     return FrameLayout(
@@ -73,7 +73,7 @@ def frame_layout(config: LabConfig, symbols: int | None = None) -> FrameLayout:
     )
 
 
-def full_scale_sqrt_snu(config: LabConfig) -> float:
+def full_scale_sqrt_snu(config: CvConfig) -> float:
     """Return the field of one fully open arm [sqrt(SNU) per sample].
 
     A photon flux of P/(h nu) per second is ``2 sqrt(P/(h nu rate))``.
@@ -84,7 +84,7 @@ def full_scale_sqrt_snu(config: LabConfig) -> float:
     return 2.0 * math.sqrt(power_w / (photon_j * transmitter.rate_hz))
 
 
-def expected_budget(config: LabConfig) -> LinkBudget:
+def expected_budget(config: CvConfig) -> LinkBudget:
     """Return the budget before anything was measured."""
     efficiency = config.security.detector_efficiency
     return LinkBudget(
@@ -92,7 +92,7 @@ def expected_budget(config: LabConfig) -> LinkBudget:
     )
 
 
-def displacement_sqrt_snu(config: LabConfig, budget: LinkBudget) -> float:
+def displacement_sqrt_snu(config: CvConfig, budget: LinkBudget) -> float:
     """Return the displacement per quadrature for the wanted raw error rate.
 
     ``BER = erfc(k / sqrt 2) / 2`` with ``k = sqrt(gain) d / s_B``, where the
@@ -124,7 +124,7 @@ class PreparedPayload:
 
 
 def prepare_payload(
-    config: LabConfig, payload: bytes, run_uuid: str, entropy: EntropySource
+    config: CvConfig, payload: bytes, run_uuid: str, entropy: EntropySource
 ) -> PreparedPayload:
     """Encode the payload; nothing is switched on yet.
 
@@ -152,12 +152,12 @@ class Transmitter:
 
     Parameters
     ----------
-    config : LabConfig
+    config : CvConfig
     entropy : EntropySource
         Source of the Gaussian symbols.
     """
 
-    def __init__(self, config: LabConfig, entropy: EntropySource) -> None:
+    def __init__(self, config: CvConfig, entropy: EntropySource) -> None:
         self._config, self._entropy = config, entropy
         transmitter = config.alice.transmitter
         self._modulator = Modulator(

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from scqc.runs import outcome
 from scqc.runs.bench_rules import SIGNALS
 from scqc.runs.config_problems import _model_of
-from scqc.runs.lab_config import LabConfig
+from scqc.runs.cv_config import CvConfig
+from scqc.runs.photon import rules
+from scqc.runs.photon.config import PhotonConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -91,7 +93,12 @@ def tables(model: type[BaseModel], found=None):
     return found
 
 
-@pytest.mark.parametrize("model", tables(LabConfig), ids=lambda m: m.__name__)
+EVERY_TABLE = sorted(
+    tables(CvConfig) | tables(PhotonConfig), key=lambda m: (m.__name__, m.__module__)
+)
+
+
+@pytest.mark.parametrize("model", EVERY_TABLE, ids=lambda m: m.__name__)
 def test_every_config_key_is_documented(model):
     for name, field in model.model_fields.items():
         key = field.alias or name
@@ -101,4 +108,5 @@ def test_every_config_key_is_documented(model):
 
 
 def test_every_signal_is_documented():
-    assert all(f"`{signal}`" in CONFIG_PAGE for signal in SIGNALS)
+    for signal in SIGNALS | rules.SIGNALS | rules.PHASE_SIGNAL:
+        assert f"`{signal}`" in CONFIG_PAGE, signal

@@ -143,7 +143,7 @@ def whole(tmp_path_factory):
 def no_pictures(monkeypatch):
     """Leave the drawing out, which takes a second a page."""
     empty = "data:image/svg+xml;base64,"
-    monkeypatch.setattr(figures, "_figure", lambda *arguments: empty)
+    monkeypatch.setattr(figures, "draw_figure", lambda *arguments: empty)
 
 
 class Reader(HTMLParser):

@@ -1,0 +1,1 @@
+"""Control laws: pure; the loops that run them are in scqc.runs."""

@@ -1,0 +1,1 @@
+"""Runs of the photon-counting scheme: pulses out, time tags in, message and key."""

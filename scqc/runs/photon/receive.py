@@ -1,0 +1,144 @@
+"""Bob's receiver over the bursts of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dsp.time_tags import slots
+from dsp.time_tags.pipeline import ReceivedTags, receive_tags
+from dsp.time_tags.settings import TagSettings
+from dsp.time_tags.slot_clock import SlotClock
+from dsp.time_tags.sync import sync_pattern
+from protocols.schemes import direct
+from protocols.schemes.photon_bob import Received
+from scqc.core.errors import LockError, SignalError, SyncError
+from scqc.core.rng import random_bits
+from scqc.runs.photon.config import PhotonConfig
+from scqc.runs.photon.prepare import word_id
+from scqc.runs.progress import Progress
+from scqc.runs.receive import Timing
+from scqc.runs.sinks import party_entropy
+from scqc.store.tag_capture import TagCapture
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBlock:
+    """A block at Bob.
+
+    Parameters
+    ----------
+    received : Received
+        What he brings to the protocol.
+    bursts : list of ReceivedTags or None
+        Per burst; None where no light was found.
+    problems : list of str
+        Why those bursts are missing.
+    """
+
+    received: Received = field(repr=False)
+    bursts: list[ReceivedTags | None] = field(repr=False)
+    problems: list[str]
+
+    @property
+    def locked(self) -> list[ReceivedTags]:
+        """Bursts with a clock and a frame."""
+        return [burst for burst in self.bursts if burst is not None]
+
+
+def receiver_settings(config: PhotonConfig) -> TagSettings:
+    """Return the receiver's settings with the inputs of the wiring."""
+    return config.bob.receiver.model_copy(update={"inputs": config.tag_inputs()})
+
+
+def receive_block(
+    opened: TagCapture,
+    config: PhotonConfig,
+    block: int,
+    progress: Progress,
+    timing: Timing,
+) -> ReceivedBlock:
+    """Receive all bursts of a block.
+
+    With ``bob.tagger.skip_dark_bursts`` a burst without a lock is left out as a
+    whole: which bursts those are hangs on the light alone, not on any bit.
+
+    Raises
+    ------
+    SignalError
+        If a burst is bad, or no burst has light.
+    """
+    link = config.link
+    entropy = party_entropy(config, f"bob/double clicks/{block}")
+    settings = receiver_settings(config)
+    bursts: list[ReceivedTags | None] = []
+    problems: list[str] = []
+    prior: SlotClock | None = None
+    progress.stage("receiver", opened.n_bursts)
+    with timing.stage("receiver"):
+        for number in range(opened.n_bursts):
+            tags = opened.burst(number)
+            bits = random_bits(entropy, tags.times_ps.size // 2 + 8)
+            try:
+                burst = receive_tags(
+                    tags, link, settings, bits, link.burst_slots, prior
+                )
+            except (LockError, SyncError) as error:
+                if not config.bob.tagger.skip_dark_bursts:
+                    raise
+                problems.append(f"burst {number}: {error}")
+                bursts.append(None)
+                continue
+            bursts.append(burst)
+            prior = burst.clock
+            progress.advance()
+    if all(burst is None for burst in bursts):
+        raise SignalError(f"{opened.path}: no burst has light; {problems[0]}")
+    received = _join(bursts, config, (opened.header.run_uuid, block))
+    return ReceivedBlock(received, bursts, problems)
+
+
+def _join(
+    bursts: list[ReceivedTags | None], config: PhotonConfig, name: tuple[str, int]
+) -> Received:
+    """Count slots through the block, and take the public ones out."""
+    link = config.link
+    public = slots.is_sync(sync_pattern(link).table(link.frame_slots))
+    places, bases, bits = [], [], []
+    for number, burst in enumerate(bursts):
+        if burst is None:
+            continue
+        found = burst.detections
+        fresh = ~public[found.slots % link.frame_slots]
+        places.append(number * link.burst_slots + found.slots[fresh])
+        bases.append(found.bases[fresh])
+        bits.append(found.bits[fresh])
+    received = Received(
+        link.block_slots,
+        np.concatenate(places),
+        np.concatenate(bases),
+        np.concatenate(bits),
+    )
+    if config.security.encoding != "direct":
+        return received
+    return replace(received, word=_direct_word(received, bursts, config, name))
+
+
+def _direct_word(
+    received: Received,
+    bursts: list[ReceivedTags | None],
+    config: PhotonConfig,
+    name: tuple[str, int],
+) -> direct.SoftWord:
+    """Decode the word of a direct encoding, before anything is announced."""
+    fringes = [burst.report.fringes[slots.Z] for burst in bursts if burst is not None]
+    errors, counts = sum(f.errors for f in fringes), sum(f.counts for f in fringes)
+    in_z = received.bases == slots.Z
+    return direct.decode(
+        received.places[in_z],
+        received.bits[in_z],
+        config.security.direct_frames,
+        word_id(*name),
+        (errors / counts if counts else 0.25, config.decoy.z_share),
+    )

@@ -1,0 +1,163 @@
+"""What must hold between the tables of a photon-counting config."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from driver.registry import DRIVERS
+from scqc.core.errors import ConfigProblem
+from scqc.runs.config_problems import nearest, shown
+
+if TYPE_CHECKING:
+    from scqc.runs.photon.config import PhotonConfig
+
+#: Signals the scheme needs: the role of the instrument, and whether its port is
+#: a marker.
+SIGNALS = {
+    "tx.im": ("awg", False),
+    "tx.pm": ("awg", False),
+    "rx.z0": ("time-tagger", False),
+    "rx.z1": ("time-tagger", False),
+    "rx.x0": ("time-tagger", False),
+    "rx.x1": ("time-tagger", False),
+    "switch.signal": ("awg", True),
+}
+#: Only with a bias loop.
+PHASE_SIGNAL = {"rx.phase": ("phase-modulator", False)}
+#: What the generators' granularity asks of a segment [Sa].
+SEGMENT_SAMPLES, SHORTEST_SAMPLES = 64, 320
+Found = Iterator[tuple[str, str, object, str]]
+
+
+def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
+    """Return everything that is wrong between the tables; empty when all is well.
+
+    Parameters
+    ----------
+    file : str
+        Named in the problems.
+    config : PhotonConfig
+    """
+    rules = (_instruments, _wiring, _drive, _lengths, _safety, _virtual_laboratory)
+    return [
+        ConfigProblem(file, table, key, shown(value), limit)
+        for rule in rules
+        for table, key, value, limit in rule(config)
+    ]
+
+
+def _signals(config: PhotonConfig) -> dict[str, tuple[str, bool]]:
+    return SIGNALS | (PHASE_SIGNAL if config.bob.bias.gain > 0.0 else {})
+
+
+def _instruments(config: PhotonConfig) -> Found:
+    for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
+        limit = "Alice has an instrument of that name; names must be unique"
+        yield "bob.instruments", name, name, limit
+    roles = Counter(str(s.role) for s in config.instruments.values())
+    for role in sorted({role for role, _ in _signals(config).values()}):
+        if roles[role] != 1:
+            limit = f"{roles[role]} instruments play this role, the scheme needs 1"
+            yield "instruments", "role", role, limit
+
+
+def _wiring(config: PhotonConfig) -> Found:
+    wanted, known = _signals(config), SIGNALS | PHASE_SIGNAL
+    for signal in (s for s in wanted if s not in config.wiring):
+        yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
+    used: dict[str, str] = {}
+    for signal, port in config.wiring.items():
+        if signal not in known:
+            yield "wiring", signal, port, f"unknown signal; {nearest(signal, known)}"
+        if port in used:
+            yield "wiring", signal, port, f"this port carries {used[port]} already"
+        used.setdefault(port, signal)
+        yield from _port(config, signal, port)
+
+
+def _port(config: PhotonConfig, signal: str, wired: str) -> Found:
+    name, _, port = wired.partition(":")
+    if name not in config.instruments:
+        limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
+        yield "wiring", signal, wired, limit
+        return
+    settings = config.instruments[name]
+    ports = DRIVERS[settings.driver].ports
+    if port not in ports:
+        limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
+        yield "wiring", signal, wired, limit
+    role, marker = (SIGNALS | PHASE_SIGNAL).get(signal, (settings.role, False))
+    if settings.role != role or port.startswith("marker") is not marker:
+        kind = "a marker" if marker else "a channel"
+        yield "wiring", signal, wired, f"must be {kind} of the {role}"
+
+
+def _drive(config: PhotonConfig) -> Found:
+    """Check that the modulators' levels are within the generator's range."""
+    transmitter, decoy = config.alice.transmitter, config.decoy
+    if decoy.signal_photons > transmitter.full_photons:
+        limit = f"the open modulator gives {transmitter.full_photons:g} photons"
+        yield "decoy", "signal_photons", decoy.signal_photons, limit
+        return
+    half_v = 0.5 * transmitter.amplitude_vpp
+    for name, needed_v in (
+        ("phase", transmitter.phase_vpi_v / transmitter.phase_gain),
+        ("intensity", transmitter.intensity_vpi_v / transmitter.intensity_gain),
+    ):
+        if needed_v > half_v * (1.0 + 1e-9):
+            limit = f"the {name} modulator needs {needed_v:g} V from +-{half_v:g} V"
+            yield "alice.transmitter", f"{name}_gain", needed_v, limit
+
+
+def _lengths(config: PhotonConfig) -> Found:
+    link, segments = config.link, config.alice.transmitter.segments
+    samples = link.burst_slots * link.samples_per_slot
+    if samples % (segments * SEGMENT_SAMPLES) or samples < segments * SHORTEST_SAMPLES:
+        yield (
+            "link",
+            "burst_slots",
+            link.burst_slots,
+            f"{samples} samples in {segments} segments; each must be a multiple of "
+            f"{SEGMENT_SAMPLES} samples, {SHORTEST_SAMPLES} at least",
+        )
+    receiver = config.bob.receiver
+    span_s = receiver.max_delay_s - receiver.min_delay_s
+    if link.frame_s < span_s:
+        yield (
+            "link",
+            "frame_slots",
+            link.frame_slots,
+            f"a frame of {link.frame_s:g} s is shorter than the uncertainty of the "
+            f"delay, {span_s:g} s",
+        )
+
+
+def _safety(config: PhotonConfig) -> Found:
+    for action in config.safety.on_exit:
+        name = action.partition(".")[0]
+        if name not in config.instruments:
+            limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
+            yield "safety", "on_exit", action, limit
+
+
+def _virtual_laboratory(config: PhotonConfig) -> Found:
+    if config.sim is None:
+        return
+    for table, names in (
+        ("sim.faults", config.sim.faults),
+        ("sim.ports", config.sim.ports or {}),
+    ):
+        for name in names:
+            if name not in config.instruments:
+                limit = f"unknown instrument; {nearest(name, config.instruments)}"
+                yield table, name, name, limit
+    rate_hz = config.sim.source.pulse_rate_hz
+    if abs(rate_hz - config.link.slot_rate_hz) > 1e-9 * rate_hz:
+        limit = f"the laser must pulse once per slot, {config.link.slot_rate_hz:g} Hz"
+        yield "sim.source", "pulse_rate_hz", rate_hz, limit
+    dead_s = config.sim.detectors.dead_time_s
+    if config.bob.receiver.dead_time_s < dead_s:
+        limit = f"must not be shorter than the detectors' own, {dead_s:g} s"
+        yield "bob.receiver", "dead_time_s", config.bob.receiver.dead_time_s, limit
