@@ -19,6 +19,7 @@ from scqc.runs import bench_rules, config_problems
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.photon import rules as photon_rules
 from scqc.runs.photon.config import PhotonConfig
+from sim_backends.photon_settings import read_pass
 
 #: A lab config of any scheme.
 LabConfig = CvConfig | PhotonConfig
@@ -95,7 +96,26 @@ def load_config(path: str | Path) -> LoadedConfig:
         limit = f"is no UTF-8 text: {error.reason} at byte {error.start}"
         problem = ConfigProblem(str(path), "", "file", "unreadable", limit)
         raise ConfigError([problem]) from error
+    text = _with_pass_inside(text, path)
     return LoadedConfig(parse_config(text, path), text, path)
+
+
+def _with_pass_inside(text: str, path: Path) -> str:
+    """Put the table of a pass in the place of its file's name.
+
+    The name is relative to the config; a capture keeps the text, and must not
+    need the file.
+    """
+    named = re.search(r'^pass_file[ \t]*=[ \t]*"([^"\n]*)"[^\n]*$', text, re.MULTILINE)
+    if named is None or not named.group(1):
+        return text
+    try:
+        rows = read_pass(path.parent / named.group(1))
+    except ValueError as error:
+        key = ("sim.channel.fading", "pass_file", named.group(1))
+        raise ConfigError([ConfigProblem(str(path), *key, str(error))]) from error
+    table = ", ".join(f"[{t:g}, {loss:g}, {light:g}]" for t, loss, light in rows)
+    return f"{text[: named.start()]}pass_table = [{table}]{text[named.end() :]}"
 
 
 def parse_config(text: str, path: str | Path = "config") -> LabConfig:
