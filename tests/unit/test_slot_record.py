@@ -112,6 +112,15 @@ def test_a_power_cut_leaves_holes_but_no_wrong_slots(tmp_path):
         assert good_bursts(path) == 2
 
 
+def test_a_digest_missing_in_the_middle_is_damage(tmp_path):
+    path = write(tmp_path / "a.bin")
+    raw = path.read_bytes()
+    end = len(raw) - (SLOTS + DIGEST)
+    path.write_bytes(raw[: end - DIGEST] + bytes(DIGEST) + raw[end:])
+    with pytest.raises(CaptureError, match="burst 1 is damaged"):
+        read_slot_record(path)
+
+
 def test_every_flipped_bit_is_noticed(tmp_path):
     path = write(tmp_path / "a.bin")
     raw = path.read_bytes()

@@ -126,6 +126,29 @@ def test_a_second_process_can_watch(tmp_path):
     assert seen.split("\n")[0] == f"[1] {tags_of(1).times_ps.sum()}"
 
 
+PLAIN_WATCH = """
+import sys
+import h5py
+with h5py.File(sys.argv[1], "r", swmr=True, locking=False) as file:
+    print(int(file["bursts/001/photon_data/timestamps"][:].sum()))
+"""
+
+
+def test_plain_hdf5_programs_can_watch(tmp_path):
+    """HDF5 lets nobody follow a writer that is not in its single-writer mode."""
+    path = tmp_path / "a.h5"
+    with TagCaptureWriter(path, HEADER, 4) as writer:
+        writer.add(1, tags_of(1))
+        seen = subprocess.run(
+            [sys.executable, "-c", PLAIN_WATCH, str(part_path(path))],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+    assert int(seen) == tags_of(1).times_ps.sum()
+
+
 def interrupted(path):
     with TagCaptureWriter(path, HEADER, 3) as writer:
         writer.add(0, tags_of(0))
