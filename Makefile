@@ -35,7 +35,7 @@ venv: $(READY)
 
 # Compile the kernels, so that the first run does not have to.
 warm:
-	$(BIN)/python -m scqc.runs.warm lab_configs/cv_quick.toml
+	$(BIN)/python -m scqc.runs.warm lab_configs/cv_quick.toml lab_configs/dv_quick.toml
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }

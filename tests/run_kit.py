@@ -23,11 +23,21 @@ def scqc(*arguments, timeout=120, **options):
     )
 
 
-def read_tap(endpoint):
-    """Return what the emulated generator was given to play, one array per upload."""
+def _read_all(endpoint):
     host, port = endpoint.removeprefix("tcp://").split(":")
     with socket.create_connection((host, int(port)), timeout=10.0) as link:
-        data = b"".join(iter(lambda: link.recv(1 << 20), b""))
+        return b"".join(iter(lambda: link.recv(1 << 20), b""))
+
+
+def read_tap_archive(endpoint):
+    """Return waveforms and truth of a photon-counting laboratory, by name."""
+    with np.load(io.BytesIO(_read_all(endpoint))) as archive:
+        return dict(archive)
+
+
+def read_tap(endpoint):
+    """Return what the emulated generator was given to play, one array per upload."""
+    data = _read_all(endpoint)
     file, arrays = io.BytesIO(data), []
     while file.tell() < len(data):
         arrays.append(np.load(file))

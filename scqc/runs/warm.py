@@ -1,4 +1,4 @@
-"""Compile the kernels by one small run: ``python -m scqc.runs.warm CONFIG``.
+"""Compile the kernels by small runs: ``python -m scqc.runs.warm CONFIG ...``.
 
 The compiled code is cached beside the sources, for every process from then on.
 """
@@ -35,7 +35,8 @@ def warm(config: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Warm the cache; return the exit code."""
     try:
-        warm(Path(arguments[0]))
+        for config in arguments:
+            warm(Path(config))
     except ScqcError as error:
         sys.stderr.write(f"the kernels were not all compiled: {error}\n")
         return 1

@@ -12,7 +12,7 @@ from driver.bench import Bench
 from dsp.control.bias import PhaseIntegrator
 from dsp.time_tags.pipeline import receive_tags
 from dsp.time_tags.slot_clock import SlotClock
-from scqc.core.errors import LockError, SignalError
+from scqc.core.errors import LockError, SyncError
 from scqc.core.records import TimeTags
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.photon.receive import receiver_settings
@@ -52,8 +52,9 @@ class BiasLoop:
 
         Raises
         ------
-        LockError
-            If the phase does not come near after a few bursts.
+        SignalError
+            If there is no light, or the phase does not come near after a few
+            bursts.
         """
         if not self.active:
             return
@@ -73,30 +74,36 @@ class BiasLoop:
         )
 
     def update(self, tags: TimeTags) -> None:
-        """Learn from a burst; a burst without a lock changes nothing."""
+        """Learn from a burst; a burst without a lock changes nothing.
+
+        Raises
+        ------
+        SignalError
+            If the record is bad: tags lost, a rate above the limit.
+        """
         if not self.active:
             return
-        error_rad = self._measure(tags)
+        try:
+            error_rad = self._measure(tags)
+        except (LockError, SyncError):
+            return
         if error_rad is not None:
             self._set(self._law.update(error_rad))
 
     def _measure(self, tags: TimeTags) -> float | None:
-        """Return the phase error on the public slots, None without a lock [rad]."""
+        """Return the phase error on the public slots, None without a fringe [rad]."""
         config = self._config
         # Which way a double click falls does not matter for a mean phase.
         bits = np.zeros(tags.times_ps.size // 2 + 1, dtype=np.uint8)
-        try:
-            received = receive_tags(
-                tags,
-                config.link,
-                # Half a turn off looks like swapped detectors; here it is no error.
-                receiver_settings(config).model_copy(update={"check_wiring": False}),
-                bits,
-                config.link.burst_slots,
-                self._prior,
-            )
-        except SignalError:
-            return None
+        received = receive_tags(
+            tags,
+            config.link,
+            # Half a turn off looks like swapped detectors; here it is no error.
+            receiver_settings(config).model_copy(update={"check_wiring": False}),
+            bits,
+            config.link.burst_slots,
+            self._prior,
+        )
         self._prior = received.clock
         fringes = [f for f in received.report.fringes if math.isfinite(f.sigma_rad)]
         if not fringes:

@@ -74,7 +74,7 @@ def run_photon(
                     sink_level(config, sinks[0]),
                     8 * len(waiting),
                     config.link.blocks - block,
-                    results[-1].refilled_bits if results else 0,
+                    results[-1].refilled_bits if results else None,
                 )
                 journal.write("plan", f"block {block}: {plan.kind}, {plan.reason}")
                 chosen = BlockMessage(waiting if plan.kind == "message" else b"")

@@ -186,7 +186,8 @@ def process_block(
     config, run_uuid = config_of(opened), opened.header.run_uuid
     received = receive_block(opened, config, block, progress, timing)
     with timing.stage("read alice"):
-        prepared, message = _alice_record(places.alice_record, run_uuid, config)
+        n_bursts = len(received.bursts)
+        prepared, message = _alice_record(places.alice_record, run_uuid, n_bursts)
     before = sink_level(config, sinks[0])
     earlier = _public_seed(places.earlier / TRANSCRIPT_NAME, run_uuid)
     progress.stage("key distillation")
@@ -224,9 +225,9 @@ def process_block(
 
 
 def _alice_record(
-    path: Path, run_uuid: str, config: PhotonConfig
+    path: Path, run_uuid: str, n_bursts: int
 ) -> tuple[NDArray[np.uint8], BlockMessage]:
-    """Return what Alice prepared."""
+    """Return what Alice prepared for the first `n_bursts` bursts, and the message."""
     if not path.exists():
         raise CaptureError(
             f"{path}: Alice's record is missing; without it Bob has nobody to talk to"
@@ -236,11 +237,12 @@ def _alice_record(
         raise CaptureError(
             f"{path}: of run {record.run_uuid}, the capture is of run {run_uuid}"
         )
-    if len(record.bursts) < config.link.bursts:
+    if len(record.bursts) < n_bursts:
         raise CaptureError(
-            f"{path}: {len(record.bursts)} bursts, the config says {config.link.bursts}"
+            f"{path}: {len(record.bursts)} bursts, the capture has {n_bursts}"
         )
-    return np.concatenate(record.bursts), BlockMessage.unpacked(record.message)
+    prepared = np.concatenate(record.bursts[:n_bursts])
+    return prepared, BlockMessage.unpacked(record.message)
 
 
 def _public_seed(transcript: Path, run_uuid: str) -> bytes | None:

@@ -75,9 +75,12 @@ def receive_block(
     bursts: list[ReceivedTags | None] = []
     problems: list[str] = []
     prior: SlotClock | None = None
-    progress.stage("receiver", opened.n_bursts)
+    # A salvaged capture ends with its last whole burst.
+    whole = opened.complete_bursts()
+    n_bursts = next((n for n, k in enumerate(whole) if n != k), len(whole))
+    progress.stage("receiver", n_bursts)
     with timing.stage("receiver"):
-        for number in range(opened.n_bursts):
+        for number in range(n_bursts):
             tags = opened.burst(number)
             bits = random_bits(entropy, tags.times_ps.size // 2 + 8)
             try:
@@ -94,7 +97,8 @@ def receive_block(
             prior = burst.clock
             progress.advance()
     if all(burst is None for burst in bursts):
-        raise SignalError(f"{opened.path}: no burst has light; {problems[0]}")
+        why = problems[0] if problems else "none was finished"
+        raise SignalError(f"{opened.path}: no burst has light; {why}")
     received = _join(bursts, config, (opened.header.run_uuid, block))
     return ReceivedBlock(received, bursts, problems)
 
@@ -115,7 +119,7 @@ def _join(
         bases.append(found.bases[fresh])
         bits.append(found.bits[fresh])
     received = Received(
-        link.block_slots,
+        len(bursts) * link.burst_slots,
         np.concatenate(places),
         np.concatenate(bases),
         np.concatenate(bits),

@@ -140,7 +140,7 @@ def _ledger(data: dict[str, Any], plots: dict[str, Any]) -> str:
     steps = [
         ("sifted bits", float(ledger["sifted_bits"])),
         ("not proven single", float(unproven)),
-        *((says, -float(ledger[name])) for name, says in TAKEN),
+        *((says, 0.0 - float(ledger[name])) for name, says in TAKEN),
     ]
     final = (
         ("secret key", float(ledger["secret_bits"]))

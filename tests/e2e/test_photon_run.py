@@ -1,0 +1,280 @@
+"""The photon-counting job, end to end over the wire: message in, message out, key."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from photon_run_kit import MESSAGE, SMALL, bench, run, tapped
+from run_kit import CONFIGS, mode_of, scqc
+
+from dsp.time_tags import slots
+from dsp.time_tags.transmitter import read_back
+from protocols.key_sink.sink import KEY_PURPOSE, PAD_PURPOSE, KeySink
+from scqc.core.errors import (
+    KeySinkError,
+    PayloadError,
+    ProtocolAbort,
+    SignalError,
+)
+from scqc.runs import offline
+from scqc.runs.lab_config import parse_config
+from scqc.runs.progress import Silent
+from scqc.store.slot_record import read_slot_record
+
+ALICE_TO_BOB = "alice-to-bob"
+FIELDS = (
+    "quantum.gain.signal",
+    "quantum.gain.decoy",
+    "quantum.gain.vacuum",
+    "quantum.qber.z",
+    "quantum.qber.x",
+    "quantum.y1",
+    "quantum.e1",
+    "sync.delay_s",
+    "sync.df",
+    "sink.before",
+    "sink.consumed",
+    "sink.refilled",
+    "sink.after",
+    "payload.delivered",
+    "payload.bytes",
+    "key.secret_bits",
+    "key.agree",
+    "key.epsilon",
+)
+FULL_SCALE_V = 0.35
+DAC_FULL = 2047
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Run the quick bench once: two blocks' worth of files and one result."""
+    folder = tmp_path_factory.mktemp("photon") / "run"
+    return folder, run(folder)
+
+
+def released(folder, name):
+    with KeySink(folder / "keys" / f"{name}.sqlite") as sink:
+        return {(e.identifier, e.n_bits - e.available_bits) for e in sink.list()}
+
+
+def test_message_arrives_and_key_is_equal(quick):
+    folder, result = quick
+    assert (folder / "payload.received").read_bytes() == MESSAGE
+    key = result.data["key"]
+    assert key["agree"] is True
+    assert key["secret_bits"] > 1000
+    assert result.exit_code == 0
+    stored = []
+    for name in ("alice", "bob"):
+        with KeySink(folder / "keys" / f"{name}.sqlite") as sink:
+            pads = [e for e in sink.list() if e.purpose == PAD_PURPOSE][-1]
+            assert pads.n_bits + 256 == key["secret_bits"]
+            stored.append(sink._load(pads.identifier))
+    assert stored[0] == stored[1]
+
+
+def test_every_promised_field_is_there(quick):
+    folder, _ = quick
+    data = json.loads((folder / "result.json").read_text())
+    for path in FIELDS:
+        node = data
+        for part in path.split("."):
+            node = node[part]
+        assert isinstance(node, int | float | bool), path
+    assert data["sink"]["after"] == (
+        data["sink"]["before"] - data["sink"]["consumed"] + data["sink"]["refilled"]
+    )
+    assert data["sink"]["consumed"] == 8 * len(MESSAGE)
+    assert (folder / "report.html").stat().st_size > 10_000
+    for name in ("capture.h5", "alice.scqc"):
+        assert mode_of(folder / name) == 0o600
+
+
+def test_figures_agree_with_the_bench(quick):
+    """Gains, errors and clocks against the settings, within five sigma."""
+    _, result = quick
+    data, config = result.data, bench().config
+    sim = config.sim
+    eta = 10 ** (-0.1 * (0.2 * sim.channel.length_km + 1.5)) * 0.5 * 0.7
+    # The all-detector dead time takes the same share of every intensity.
+    n_slots, sync = config.link.block_slots, 1 - 1 / config.link.sync_every
+    shares = config.decoy.intensities.probabilities
+    counts = {}
+    for share, name in zip(shares, slots.INTENSITIES, strict=True):
+        counts[name] = data["quantum"]["gain"][name] * share * n_slots * sync
+    z = sim.interferometer.z_fraction
+    ideal = []
+    for mu in config.decoy.intensities.mean_photons:
+        mean = eta * mu
+        cross = math.expm1(-z * mean) * math.expm1(-(1 - z) * mean)
+        # An early satellite of the same slot (half as bright as the centre) puts the
+        # receiver to sleep before the centre comes.
+        ideal.append((-math.expm1(-mean) - cross) * math.exp(-0.5 * mean))
+    live_time = data["quantum"]["gain"]["signal"] / ideal[0]
+    assert 0.75 < live_time < 1.0
+    ratio = data["quantum"]["gain"]["decoy"] / ideal[1]
+    sigma = live_time * math.hypot(counts["signal"] ** -0.5, counts["decoy"] ** -0.5)
+    assert abs(ratio - live_time) < 5 * sigma
+    # (1 - V) / 2 of the photons take the wrong port; the phase adds a little.
+    expected = 0.5 * (1 - sim.interferometer.visibility)
+    for basis, n in (("z", 1e5), ("x", data["quantum"]["check_detections"])):
+        assert data["quantum"]["qber"][basis] > expected - 5 * math.sqrt(expected / n)
+        assert data["quantum"]["qber"][basis] < expected + 0.01
+    # Slots are longer in Bob's clock by his clock's error.
+    assert abs(1e6 * data["sync"]["df"] + sim.tagger.clock_error_ppm) < 0.01
+    assert 0.0 < data["sync"]["delay_s"] < 1.0e-3
+
+
+def test_processing_the_capture_again_gives_the_same(quick, tmp_path):
+    folder, result = quick
+    again = offline.process_capture(folder / "capture.h5", tmp_path / "b", Silent())
+    for table in ("quantum", "key", "payload", "reconciliation", "counting"):
+        assert again.data[table] == result.data[table], table
+    # The sinks of the run itself know that this block was said.
+    shutil.copytree(folder / "keys", tmp_path / "c" / "keys")
+    with pytest.raises(KeySinkError, match="distilled before"):
+        offline.process_capture(folder / "capture.h5", tmp_path / "c", Silent())
+
+
+def test_generator_played_what_alice_noted(tmp_path):
+    """Slot contents read back from the emulator, in a gapless sequence of segments."""
+    archives = []
+    with tapped(archives):
+        run(tmp_path, *SMALL, ("segments = 1 ", "segments = 8 "))
+    config = bench(*SMALL).config
+    record = read_slot_record(tmp_path / "alice.scqc")
+    (archive,) = archives
+    played = [archive[name] for name in archive if name.startswith("played/")]
+    # The last one is the block; before it came bursts that found the phase.
+    volts = played[-1].astype(np.float32) * np.float32(FULL_SCALE_V / DAC_FULL)
+    found = read_back(volts, config.link, config.pulses)
+    sent = record.bursts[0] & np.uint8(0x0F)
+    assert found.size == sent.size == config.link.burst_slots
+    assert np.array_equal(slots.intensity(found), slots.intensity(sent))
+    # A dark slot has no phase that anybody could see.
+    lit = slots.intensity(sent) != slots.VACUUM
+    assert np.array_equal(found[lit], sent[lit])
+
+
+def test_direct_encoding_delivers_and_only_drains(tmp_path):
+    result = run(tmp_path, ('encoding = "masked"', 'encoding = "direct"'))
+    assert (tmp_path / "payload.received").read_bytes() == MESSAGE
+    data = result.data
+    assert data["key"]["secret_bits"] == 0
+    assert data["sink"]["refilled"] == 0
+    # Its pad was spent before the light was sent, so before the block is read.
+    assert data["sink"]["after"] == 65_536 - 8 * len(MESSAGE)
+    assert "decoy argument" in result.verdict
+    assert result.exit_code == 3
+    assert "decoy argument" in (tmp_path / "report.html").read_text()
+
+
+def test_without_payload_it_is_decoy_bb84(tmp_path):
+    result = run(tmp_path, ('"dv-qsdc"', '"dv-decoy-bb84"'), payload=b"")
+    assert result.data["key"]["agree"]
+    with KeySink(tmp_path / "keys" / "bob.sqlite") as sink:
+        entry = next(e for e in sink.list() if e.purpose == KEY_PURPOSE)
+        assert entry.n_bits + 256 == result.data["key"]["secret_bits"]
+    assert not (tmp_path / "payload.received").exists()
+
+
+def test_key_blocks_fill_the_sink_until_the_message_fits(tmp_path):
+    """The message waits for a block that the sink can pad."""
+    result = run(
+        tmp_path,
+        ("blocks = 1 ", "blocks = 2 "),
+        ("start_pad_bits = 65_536", "start_pad_bits = 5_120"),
+    )
+    sink, first = result.data["sink"], tmp_path / "block-000"
+    assert sink["before"] == 5120 < 4096 + 8 * len(MESSAGE)
+    assert not (first / "payload.received").exists()
+    got = (tmp_path / "block-001" / "payload.received").read_bytes()
+    assert got == MESSAGE
+    assert sink["after"] == 5120 - 8 * len(MESSAGE) + sink["refilled"]
+    # No slot of one block is a copy of the other's.
+    one, two = (
+        read_slot_record(tmp_path / f"block-00{n}" / "alice.scqc").bursts[0]
+        for n in (0, 1)
+    )
+    assert 0.2 < np.mean(one != two) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ([('"rx.z0" = "tagger:1"', '"rx.z0" = "tagger:3"'),
+          ('"rx.x0" = "tagger:3"', '"rx.x0" = "tagger:1"')], None, ""),
+        ([("visibility = 0.98", "visibility = 0.70")], ProtocolAbort, "error rate"),
+        ([("dark_rate_hz = [100.0, 100.0", "dark_rate_hz = [4e7, 100.0"),
+          ("dead_time_s = 40e-9 ", "max_count_rate_hz = 8e6\ndead_time_s = 40e-9 ")],
+         SignalError, "blind the detector"),
+        ([("full_scale_photons = 1.0", "full_scale_photons = 1e-7")],
+         SignalError, "clock|frame|tags"),
+        ([("[sim]\n", "[sim.faults]\n"
+           'tagger = [{ at = "fetch", kind = "lost-tags", count = 99 }]\n[sim]\n')],
+         SignalError, "lost"),
+        ([("[sim]\n", "[sim.faults]\n"
+           'tagger = [{ at = "fetch", kind = "overflow", count = 99 }]\n[sim]\n')],
+         SignalError, "overflow"),
+        ([("[sim]\n", "[sim.faults]\n"
+           'tagger = [{ at = "fetch", kind = "wrong-channels", count = 99 }]\n[sim]\n'),
+          ("gain = 0.5", "gain = 0.0"), ("drift_rad_per_sqrt_s = 0.1\n", "")],
+         SignalError, "channel map"),
+        ([("start_pad_bits = 65_536", "start_pad_bits = 4_352")],
+         KeySinkError, "pad"),
+    ],
+)  # fmt: skip
+def test_bad_benches_end_typed_and_without_key(tmp_path, changes, error, says):
+    if error is None:
+        # Both the bench and the config swap the inputs: consistent, and fine.
+        assert run(tmp_path, *SMALL, *changes).data["payload"]["delivered"]
+        return
+    with pytest.raises(error, match=says):
+        run(tmp_path, *SMALL, *changes)
+    assert not (tmp_path / "payload.received").exists()
+    for name in ("alice", "bob"):
+        with KeySink(tmp_path / "keys" / f"{name}.sqlite") as sink:
+            assert not [e for e in sink.list() if "/0/" in e.identifier]
+
+
+def test_an_abort_before_the_word_spends_no_pad(tmp_path):
+    with pytest.raises(ProtocolAbort):
+        run(tmp_path, *SMALL, ("visibility = 0.98", "visibility = 0.70"))
+    for name in ("alice", "bob"):
+        with KeySink(tmp_path / "keys" / f"{name}.sqlite") as sink:
+            assert sink.available_bits(PAD_PURPOSE, ALICE_TO_BOB, True) == 65_536
+
+
+def test_too_long_a_payload_is_refused_before_any_light(tmp_path):
+    with pytest.raises(PayloadError, match="carries about"):
+        run(tmp_path, payload=bytes(100_000))
+    assert not (tmp_path / "capture.h5").exists()
+
+
+def test_command_line_says_it_all(tmp_path):
+    text = (CONFIGS / "dv_quick.toml").read_text()
+    for old, new in SMALL:
+        text = text.replace(old, new, 1)
+    config = tmp_path / "small.toml"
+    config.write_text(text)
+    note = CONFIGS / "payload.txt"
+    done = scqc(
+        "run", config, "--payload", note, "--json", "--out", tmp_path / "r", timeout=110
+    )
+    data = json.loads(done.stdout)
+    assert done.returncode == 3, done.stderr
+    assert data["payload"]["delivered"] is True
+    assert "bits short" in data["verdict"]
+
+
+def test_pass_table_travels_with_the_capture(tmp_path):
+    """A config that names a file is stored with the file's numbers."""
+    from scqc.runs.lab_config import load_config
+
+    loaded = load_config(CONFIGS / "dv_freespace.toml")
+    assert "pass_file =" not in loaded.text
+    config = parse_config(loaded.text, tmp_path / "elsewhere.toml")
+    assert len(config.sim.channel.fading.pass_table) == 101
