@@ -59,7 +59,10 @@ class BlockPlan:
 
 
 def plan_block(
-    level: SinkLevel, waiting_bits: int, blocks_left: int, refill_bits: int = 0
+    level: SinkLevel,
+    waiting_bits: int,
+    blocks_left: int,
+    refill_bits: int | None = None,
 ) -> BlockPlan:
     """Decide about the next block.
 
@@ -70,8 +73,8 @@ def plan_block(
         Message still to be sent; it goes into one block [bit].
     blocks_left : int
         This one included [1].
-    refill_bits : int
-        Fresh pad that a block has been giving lately [bit].
+    refill_bits : int, optional
+        Fresh pad that the last block gave; unknown before the first [bit].
 
     Raises
     ------
@@ -89,8 +92,10 @@ def plan_block(
     spendable = level.spendable_bits
     if waiting_bits <= spendable:
         return BlockPlan("message", waiting_bits, f"{spendable} bits above the reserve")
-    missing = waiting_bits - spendable
-    if refill_bits * (blocks_left - 1) >= missing:
+    # A sink below its reserve has to make good for that first.
+    missing = waiting_bits + level.reserve_bits - level.pad_bits
+    enough = refill_bits is None or refill_bits * (blocks_left - 1) >= missing
+    if blocks_left > 1 and enough:
         return BlockPlan("key", 0, f"{missing} bits of pad missing: fill the sink")
     raise KeySinkError(
         f"key sink: the message needs {waiting_bits} bits of pad, {level.pad_bits} are "
@@ -103,6 +108,8 @@ def blocks_to_depletion(
     level: SinkLevel, message_bits: float, refill_bits: float
 ) -> float:
     """Forecast how many more blocks like the last the sink can pad [1].
+
+    A block takes all its pad before it gives any back.
 
     Parameters
     ----------
@@ -118,4 +125,6 @@ def blocks_to_depletion(
     drain = message_bits - refill_bits
     if drain <= 0.0:
         return math.inf
-    return float(math.floor(level.spendable_bits / drain))
+    if level.spendable_bits < message_bits:
+        return 0.0
+    return 1.0 + math.floor((level.spendable_bits - message_bits) / drain)
