@@ -13,11 +13,13 @@ from scqc.core.settings import Settings
 class KeySettings(Settings):
     """Where the key sinks lie, ``alice.sqlite`` and ``bob.sqlite``.
 
-    A simulated bench keeps its own in the run folder instead, with
-    `start_pad_bits` of pad for messages to begin with.
+    A simulated bench keeps its own: in the run folder, or in `simulated_directory`
+    so that runs draw from one another's keys. They begin with `start_pad_bits` of
+    pad for messages.
     """
 
     directory: str = "keys"
+    simulated_directory: str = ""
     # Pad that messages leave in the sink [bit].
     reserve_bits: int = Field(default=0, ge=0, le=1 << 40)
     start_pad_bits: int = Field(default=1 << 20, ge=0, le=1 << 32)

@@ -49,8 +49,10 @@ def open_sinks(
         Pad for messages that such a bench begins with [bit].
     """
     simulated = config.sim is not None
-    directory = folder / "keys" if simulated else Path(config.keys.directory)
+    directory = Path(config.keys.directory)
     if simulated:
+        named = config.keys.simulated_directory
+        directory = Path(named) if named else folder / "keys"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         KeySink(directory / "alice.sqlite", create=simulated) as alice,
