@@ -14,8 +14,6 @@ References
 ----------
 .. [1] C. C. W. Lim, M. Curty, N. Walenta, F. Xu and H. Zbinden, Phys. Rev. A
    89, 022307 (2014). Its key basis X is our Z.
-.. [2] C.-H. F. Fung, X. Ma and H. F. Chau, Phys. Rev. A 81, 012318 (2010),
-   for the step from sampled to unsampled errors.
 """
 
 from __future__ import annotations
@@ -27,6 +25,7 @@ from typing import Literal
 from scipy.optimize import brentq
 from scipy.special import ndtri, xlogy
 
+from protocols.security.decoy_sampling import exact_deviation, sampling_deviation
 from scqc.core.errors import ProtocolAbort
 
 Method = Literal["hoeffding", "chernoff", "gaussian"]
@@ -264,7 +263,8 @@ class _Expected:
         inner = self._low[1] - self._high[2] - ratio * (self._high[0] - without)
         scale = self._intensities.sends(1) * mu1
         raw = scale * inner / (mu1 * (mu2 - mu3) - mu2 * mu2 + mu3 * mu3)
-        return min(max(0.0, raw), self.total)
+        # What came from vacuum did not come from a photon.
+        return min(max(0.0, raw), self.total - self.vacuum())
 
     def single_errors(self) -> float:
         """Return the most errors of single photons, [1] eq. (4)."""
@@ -318,10 +318,12 @@ def _chernoff(observed: int, total: int, epsilon: float) -> tuple[float, float]:
             - budget
         )
 
+    if observed == total:
+        return total * math.exp(-budget), float(total)
     tiny = 1e-300
     low = 0.0 if share == 0.0 else brentq(excess, tiny, share, xtol=1e-18, rtol=1e-12)
     top = 1.0 - 1e-15
-    if share >= top or excess(top) < 0.0:
+    if excess(top) < 0.0:
         return total * float(low), float(total)
     high = brentq(excess, max(share, tiny), top, xtol=1e-18, rtol=1e-12)
     return total * float(low), total * float(high)
@@ -333,58 +335,15 @@ def _phase_error(
     """Carry the error rate of the check basis over to the key basis."""
     if check_single < 1.0 or single < 1.0:
         return 0.5
-    # No error seen bounds nothing: the formula is singular there. One error is
-    # the least that can be told apart.
-    rate = min(max(errors, 1.0) / check_single, 0.5)
+    rate = min(errors / check_single, 0.5)
+    # The closed forms are singular where no error was seen: take one for none.
+    floor = min(max(rate, 1.0 / check_single), 0.5)
     if method == "gaussian":
-        spread = rate * (1.0 - rate) * (1.0 / check_single + 1.0 / single)
-        return min(0.5, rate + -float(ndtri(epsilon)) * math.sqrt(spread))
-    if method == "chernoff":
-        return min(0.5, rate + _sampling_exact(rate, check_single, single, epsilon))
-    return min(0.5, rate + sampling_deviation(rate, single, check_single, epsilon))
-
-
-def sampling_deviation(
-    rate: float, unsampled: float, sampled: float, epsilon: float
-) -> float:
-    """Return how far unsampled errors may exceed the sampled rate, [1] eq. (5).
-
-    Parameters
-    ----------
-    rate : float
-        Error rate of the sample [1].
-    unsampled, sampled : float
-        Sizes [1].
-    epsilon : float
-        Probability of a larger deviation [1].
-    """
-    both, product = unsampled + sampled, unsampled * sampled
-    spread = rate * (1.0 - rate)
-    if spread == 0.0:
-        return 0.5
-    inner = both / (product * spread * epsilon * epsilon)
-    return math.sqrt(both * spread / (product * math.log(2.0)) * math.log2(inner))
-
-
-def _sampling_exact(
-    rate: float, sampled: float, unsampled: float, epsilon: float
-) -> float:
-    """Return that deviation from the exact exponent of the sampling tail, [2]."""
-    both = sampled + unsampled
-    share = sampled / both
-    spread = rate * (1.0 - rate)
-    front = 0.5 * math.log2(both / (spread * sampled * unsampled))
-
-    def excess(deviation: float) -> float:
-        top = rate + deviation
-        exponent = (
-            binary_entropy(top - share * deviation)
-            - share * binary_entropy(rate)
-            - (1.0 - share) * binary_entropy(top)
-        )
-        return both * exponent - front - math.log2(1.0 / epsilon)
-
-    limit = 0.5 - rate
-    if limit <= 0.0 or excess(limit) < 0.0:
-        return 0.5
-    return float(brentq(excess, 0.0, limit, xtol=1e-15))
+        spread = floor * (1.0 - floor) * (1.0 / check_single + 1.0 / single)
+        return min(0.5, floor + -float(ndtri(epsilon)) * math.sqrt(spread))
+    top = rate + exact_deviation(rate, single, check_single, epsilon)
+    if method == "hoeffding":
+        closed = floor + sampling_deviation(floor, single, check_single, epsilon)
+        # Few errors: the published formula claims more than the tail allows.
+        top = max(top, closed)
+    return min(0.5, top)
