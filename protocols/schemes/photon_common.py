@@ -82,7 +82,8 @@ class Disclosure:
             published=self.first_rows * frames,
             revealed=int(np.sum(self.rows)) - self.first_rows * frames,
             verification=tag_bits,
-            flags=frames * self.rounds,
+            # Bob tells how many errors he corrected: a number up to `used`.
+            flags=frames * self.rounds + self.used.bit_length(),
             failed=int(np.sum((self.n_bits - self.rows)[~self.accepted])),
         )
 

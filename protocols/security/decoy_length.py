@@ -28,7 +28,7 @@ class DecoyLedger:
     revealed_bits : int
         Rows revealed later, after a first decoding failed.
     verification_bits, flag_bits : int
-        Tags, and one accept flag per frame.
+        Tags; the flags Bob sent for every frame, and his count of errors.
     failed_bits : int
         What is still unknown of frames that did not reconcile: all of it goes.
     hashing_bits : float
