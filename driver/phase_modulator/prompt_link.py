@@ -133,7 +133,8 @@ class PromptLink:
         firmware = lines[1].rpartition(":")[2].strip() if len(lines) > 1 else ""
         if found is None or not serial_number:
             raise self._garbled("id?", f"{lines!r:.60} names no model")
-        return Identity(VENDOR, found[1], serial_number[0], firmware)
+        # Numbers come in brackets: "[ 000000000001]".
+        return Identity(VENDOR, found[1], serial_number[0].strip(" []"), firmware)
 
     @contextmanager
     def _exchange(
