@@ -1,10 +1,10 @@
 """Error correction of binary keys: a ladder of codes with further checks on call.
 
-A code discloses `rows` checks of a word: pairs of its rows are merged at first
-and part one by one when a frame does not decode, so that what is disclosed fits
-the error rate in fine steps. The words whose checks are all zero are a linear
-code of dimension ``n_bits - rows`` that can be encoded: a codeword XORed with
-the key publishes the key's checks and carries ``n_bits - rows`` further bits.
+A code first discloses `min_rows` checks of a word; when a frame does not decode,
+rows part in two and one half is told, so that what is disclosed grows in fine
+steps. The words whose first checks are all zero are a linear code of dimension
+``n_bits - min_rows`` that can be encoded: a codeword XORed with the key publishes
+the key's checks and carries ``n_bits - min_rows`` further bits.
 
 References
 ----------
@@ -27,14 +27,26 @@ from protocols.reconciliation import ladder_construct, ladder_decoder
 from protocols.security.decoy import binary_entropy
 from scqc.core.errors import PeerError, ProtocolAbort
 
-#: Share of the rows that one further round discloses.
-STEP_SHARE = 0.02
+#: A further round discloses this share of the rows of the first attempt, or this
+#: share of what was disclosed beyond them, whichever is more.
+STEP_SHARE, STEP_GROWTH = 0.01, 0.35
 #: Error rates, and what the first attempt discloses over the Shannon limit there.
-FIRST_EFFICIENCY = ((0.01, 0.015, 0.02, 0.03, 0.05), (1.19, 1.16, 1.13, 1.10, 1.08))
+#: Measured, with frames of 102 400 bits: one in four to one in eight needs more.
+FIRST_EFFICIENCY = (
+    (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.09),
+    (1.45, 1.22, 1.15, 1.12, 1.09, 1.08, 1.07, 1.065, 1.08),
+)
 #: Smallest and largest lifting size; shorter vectors and cycles are of no use.
 SIZES = (16, 2048)
 #: Standard deviations of the expected error rate that the code must still cover.
 RESERVE_SIGMAS = 4.0
+#: By how much parted rows may raise what is disclosed before it becomes wasteful.
+RESERVE_FACTOR = 1.6
+#: Power of the inverse size that the excess over the Shannon limit grows with,
+#: below 128 and above, where the codes' own thresholds come close.
+SIZE_EXPONENTS = (0.25, 0.1)
+#: Longest name of a code.
+MAX_NAME = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +69,14 @@ class Corrected:
 class LadderCode:
     """One code of the ladder at one lifting size.
 
+    Its checks come in rows of `size`. To tell more, rows part into two halves
+    one after the other, of which the first is told: halves involve fewer bits,
+    which is what a decoder that is stuck can use.
+
     Parameters
     ----------
     base_rows : int
-        Which mother code.
+        Rows of the first attempt, of 800 base columns.
     size : int
         Lifting size; a frame has ``800 * size`` bits.
     """
@@ -69,82 +85,98 @@ class LadderCode:
         self.name = f"ladder-{base_rows}-{size}"
         self.size, self._base_rows = size, base_rows
         row, column, shift = ladder_construct.build_edges(base_rows, size)
-        self._graph = qc_ldpc.QcCode(
-            row, column, shift, base_rows, ladder_construct.COLUMNS, size
+        # Every other edge of a row: both halves get columns of all degrees.
+        starts = np.searchsorted(row, np.arange(base_rows))
+        half = 2 * row + ((np.arange(row.size) - starts[row]) % 2).astype(np.int32)
+        order = np.argsort(half, kind="stable")
+        self._halves = qc_ldpc.QcCode(
+            half[order],
+            column[order],
+            shift[order],
+            2 * base_rows,
+            ladder_construct.COLUMNS,
+            size,
         )
-        self._pairs: NDArray[np.int64] = ladder_construct.merged_pairs(
-            base_rows, row, column
+        # Rows part evenly over the code: 0.618... of a turn each time.
+        turns = np.arange(base_rows) * ((math.sqrt(5.0) - 1.0) / 2.0) % 1.0
+        self._parting: NDArray[np.int64] = np.argsort(np.argsort(turns)).astype(
+            np.int64
         )
-        single = np.ones(base_rows, dtype=np.bool_)
-        single[self._pairs.ravel()] = False
-        self._single = np.flatnonzero(single)
-        self._graphs: dict[int, qc_ldpc.QcCode] = {}
         self.n_bits = ladder_construct.COLUMNS * size
-        digest = self._graph.sha256 + self._pairs.astype("<i8").tobytes().hex()
+        digest = self._halves.sha256 + self._parting.astype("<i8").tobytes().hex()
         self.sha256 = hashlib.sha256(digest.encode()).hexdigest()
 
     @property
-    def max_rows(self) -> int:
-        """Checks with all pairs parted [bit]."""
+    def min_rows(self) -> int:
+        """Checks of the first attempt [bit]."""
         return self._base_rows * self.size
 
     @property
-    def min_rows(self) -> int:
-        """Checks with all pairs merged [bit]."""
-        return (self._base_rows - len(self._pairs)) * self.size
+    def max_rows(self) -> int:
+        """Checks with all rows parted [bit]."""
+        return 2 * self.min_rows
 
     def next_rows(self, rows: int) -> int:
-        """Return how many checks the next round brings it to [bit]."""
-        step = max(1, round(STEP_SHARE * self._base_rows)) * self.size
-        return min(self.max_rows, rows + step)
+        """Return how many checks the next round brings it to [bit].
 
-    def encode(self, information: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
-        """Return the codewords of `information`.
+        The steps grow with what was told already: an error rate far above the
+        estimate is reached in few rounds.
+        """
+        told = rows // self.size - self._base_rows
+        step = max(STEP_SHARE * self._base_rows, STEP_GROWTH * told)
+        return min(self.max_rows, rows + max(1, round(step)) * self.size)
+
+    def encode(self, information: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the codewords of `information`: their `min_rows` checks are zero.
 
         Parameters
         ----------
-        information : ndarray, shape (frames, n_bits - rows), uint8 [bit]
-        rows : int
-            Checks that are zero [bit].
+        information : ndarray, shape (frames, n_bits - min_rows), uint8 [bit]
 
         Returns
         -------
         ndarray, shape (frames, n_bits), uint8 [bit]
         """
-        self._check_shape(information.shape, self.n_bits - rows, "information")
-        merged = self._pairs[self._parted(rows) :]
-        places = self._information_columns(rows)
-        words = np.zeros(
-            (information.shape[0], ladder_construct.COLUMNS, self.size), dtype=np.uint8
-        )
-        words[:, places] = information.reshape(-1, places.size, self.size)
-        role = np.full(self._base_rows, -1, dtype=np.int64)
-        role[merged[:, 0]], role[merged[:, 1]] = -2, merged[:, 0]
-        for word in words:
-            ladder_decoder.encode_frame(self._edges(self._graph), role, word)
-        return words.reshape(-1, self.n_bits)
-
-    def information(self, words: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
-        """Return the information bits of codewords; the inverse of `encode`."""
-        self._check_shape(words.shape, self.n_bits, "words")
+        n_free = self.n_bits - self.min_rows
+        self._check_shape(information.shape, n_free, "information")
+        words = np.zeros((information.shape[0], self.n_bits), dtype=np.uint8)
+        words[:, :n_free] = information
         grid = words.reshape(-1, ladder_construct.COLUMNS, self.size)
-        found: NDArray[np.uint8] = grid[:, self._information_columns(rows)]
-        return found.reshape(words.shape[0], -1)
+        for word in grid:
+            ladder_decoder.encode_frame(self._edges(0), word)
+        return words
+
+    def information(self, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the information bits of codewords; the inverse of `encode`.
+
+        Parameters
+        ----------
+        words : ndarray, shape (frames, n_bits), uint8 [bit]
+
+        Returns
+        -------
+        ndarray, shape (frames, n_bits - min_rows), uint8 [bit]
+        """
+        self._check_shape(words.shape, self.n_bits, "words")
+        return words[:, : self.n_bits - self.min_rows]
 
     def checks(self, words: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
         """Return the checks of any words.
 
+        Parameters
+        ----------
+        words : ndarray, shape (frames, n_bits), uint8 [bit]
+        rows : int
+            From `min_rows` to `max_rows`, in steps of `size` [bit].
+
         Returns
         -------
         ndarray, shape (frames, rows), uint8 [bit]
-            Sums of the pairs, single rows, then the rows of the parted pairs;
-            more rows only append.
+            Whole rows, then first halves; more rows only append.
         """
-        single = self._row_checks(words)
-        first, second = self._pairs.T
-        parted = first[: self._parted(rows)]
-        parts = [single[:, first] ^ single[:, second], single[:, self._single]]
-        joined = np.concatenate([*parts, single[:, parted]], axis=1)
+        halves = self._half_checks(words)
+        told = halves[:, self._parting[: self._parted(rows)], 0]
+        joined = np.concatenate([halves[:, :, 0] ^ halves[:, :, 1], told], axis=1)
         return joined.reshape(words.shape[0], -1)
 
     def further_checks(
@@ -152,12 +184,17 @@ class LadderCode:
     ) -> NDArray[np.uint8]:
         """Return the checks that `upto` rows have beyond `rows`.
 
+        Parameters
+        ----------
+        words : ndarray, shape (frames, n_bits), uint8 [bit]
+        rows, upto : int
+
         Returns
         -------
         ndarray, shape (frames, upto - rows), uint8 [bit]
         """
-        parted = self._pairs[self._parted(rows) : self._parted(upto), 0]
-        return self._row_checks(words)[:, parted].reshape(words.shape[0], -1)
+        parted = self._parting[self._parted(rows) : self._parted(upto)]
+        return self._half_checks(words)[:, parted, 0].reshape(words.shape[0], -1)
 
     def decode(
         self,
@@ -191,15 +228,15 @@ class LadderCode:
             )
         frames, rows = syndromes.shape
         parted = self._parted(rows)
-        graph = self._merged_graph(parted)
-        wanted = self._wanted(syndromes, parted)
-        errors = np.zeros((frames, graph.n_columns, self.size), dtype=np.uint8)
+        edges, wanted = self._edges(parted), self._wanted(syndromes, parted)
+        shape = (frames, ladder_construct.COLUMNS, self.size)
+        errors = np.zeros(shape, dtype=np.uint8)
         used = np.zeros(frames, dtype=np.int64)
         prior = np.float32(np.log((1.0 - error_rate) / error_rate))
 
         def one(f: int) -> None:
             used[f] = ladder_decoder.decode_frame(
-                self._edges(graph), wanted[f], prior, max_iterations, errors[f]
+                edges, wanted[f], prior, max_iterations, errors[f]
             )
 
         with ThreadPoolExecutor(max_workers=n_threads) as pool:
@@ -207,61 +244,45 @@ class LadderCode:
         return Corrected(errors.reshape(frames, -1), used > 0, np.abs(used))
 
     def _parted(self, rows: int) -> int:
-        """Return how many pairs are parted when `rows` checks are disclosed."""
+        """Return how many rows are parted when `rows` checks are disclosed."""
         base, rest = divmod(rows, self.size)
-        parted = base - (self._base_rows - len(self._pairs))
-        if rest or not 0 <= parted <= len(self._pairs):
+        if rest or not self._base_rows <= base <= 2 * self._base_rows:
             raise ProtocolAbort(
                 f"code {self.name}: {rows} rows, has {self.min_rows} to "
                 f"{self.max_rows} in steps of {self.size}"
             )
-        return parted
+        return base - self._base_rows
 
-    def _information_columns(self, rows: int) -> NDArray[np.int64]:
-        """Return which base columns carry information, in order."""
-        n_free = ladder_construct.COLUMNS - self._base_rows
-        merged = self._pairs[self._parted(rows) :, 0]
-        return np.concatenate([np.arange(n_free), n_free + np.sort(merged)])
-
-    def _row_checks(self, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return every row's checks, shape (frames, base_rows, size)."""
+    def _half_checks(self, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return every half row's checks, shape (frames, base_rows, 2, size)."""
         self._check_shape(words.shape, self.n_bits, "words")
-        flat = qc_ldpc.syndrome(self._graph, words)
-        return flat.reshape(words.shape[0], self._base_rows, self.size)
+        flat = qc_ldpc.syndrome(self._halves, words)
+        return flat.reshape(words.shape[0], self._base_rows, 2, self.size)
+
+    def _kept(self, parted: int) -> NDArray[np.bool_]:
+        """Return where rows of the graph begin, shape (base_rows, 2)."""
+        kept = np.zeros((self._base_rows, 2), dtype=np.bool_)
+        kept[:, 0] = True
+        kept[self._parting[:parted], 1] = True
+        return kept
 
     def _wanted(self, syndromes: NDArray[np.uint8], parted: int) -> NDArray[np.uint8]:
-        """Return the checks in the order of the merged graph's rows."""
-        grid = syndromes.reshape(syndromes.shape[0], -1, self.size).copy()
-        n_disjoint = self._base_rows - len(self._pairs)
-        # A pair's second row is the sum without the first.
-        grid[:, :parted] ^= grid[:, n_disjoint:]
-        return grid
+        """Return the checks in the order of the graph's rows."""
+        grid = syndromes.reshape(syndromes.shape[0], -1, self.size)
+        whole, told = grid[:, : self._base_rows], grid[:, self._base_rows :]
+        rows = self._parting[:parted]
+        halves = np.stack([whole, whole], axis=2)
+        halves[:, rows, 0] = told
+        # The second half is the whole row without the first.
+        halves[:, rows, 1] ^= told
+        return halves[:, self._kept(parted)]
 
-    def _merged_graph(self, parted: int) -> qc_ldpc.QcCode:
+    def _edges(self, parted: int) -> ladder_decoder.Edges:
         """Return the graph whose rows are the disclosed checks."""
-        if parted not in self._graphs:
-            self._graphs[parted] = self._merge(parted)
-        return self._graphs[parted]
-
-    def _merge(self, parted: int) -> qc_ldpc.QcCode:
-        graph, start = self._graph, self._graph.row_start
-
-        def row(r: int) -> list[tuple[int, int]]:
-            span = slice(start[r], start[r + 1])
-            columns, shifts = graph.edge_column[span], graph.edge_shift[span]
-            return [(int(c), int(s)) for c, s in zip(columns, shifts, strict=True)]
-
-        rows = [
-            row(b) if p < parted else row(a) + row(b)
-            for p, (a, b) in enumerate(self._pairs.tolist())
-        ]
-        rows += [row(r) for r in self._single.tolist()]
-        rows += [row(a) for a in self._pairs[:parted, 0].tolist()]
-        return qc_ldpc.from_rows(rows, graph.n_columns, self.size)
-
-    @staticmethod
-    def _edges(graph: qc_ldpc.QcCode) -> ladder_decoder.Edges:
-        return graph.row_start, graph.edge_column, graph.edge_shift
+        halves = self._halves
+        starts = halves.row_start[:-1][self._kept(parted).ravel()]
+        row_start = np.append(starts, halves.row_start[-1])
+        return row_start, halves.edge_column, halves.edge_shift
 
     def _check_shape(self, shape: tuple[int, ...], width: int, name: str) -> None:
         if len(shape) != 2 or shape[1] != width:
@@ -277,14 +298,12 @@ class FramePlan:
     Parameters
     ----------
     code : LadderCode
+        Its `min_rows` are what is disclosed at first, per frame.
     n_frames : int
-    rows : int
-        Checks disclosed at first, per frame [bit].
     """
 
     code: LadderCode
     n_frames: int
-    rows: int
 
 
 def plan_frames(
@@ -318,21 +337,25 @@ def plan_frames(
         )
     rate = max(error_rate, 1e-3)
     sigma = math.sqrt(rate * (1.0 - rate) / max(n_sampled, 1))
-    wanted = _rows(rate)
-    worst = _rows(min(rate + RESERVE_SIGMAS * sigma, 0.5))
-    fitting = [rows for rows in sorted(ladder_construct.LADDER) if rows >= worst]
-    if not fitting:
+    worst = _rows(min(rate + RESERVE_SIGMAS * sigma, 0.5), size)
+    wanted = max(_rows(rate, size), worst / RESERVE_FACTOR)
+    low, high = ladder_construct.BASE_ROWS
+    if wanted > high:
         raise ProtocolAbort(
-            f"reconciliation: error rate {error_rate:.2%} over {n_sampled} bits may "
-            f"need {worst / columns:.2f} checks per bit, more than the ladder has"
+            f"reconciliation: error rate {error_rate:.2%} over {n_sampled} bits needs "
+            f"{wanted / columns:.2f} checks per bit, the ladder ends at "
+            f"{high / columns:.2f}"
         )
-    code = load_code(f"ladder-{fitting[0]}-{size}")
-    return FramePlan(code, n_frames, max(code.min_rows, round(wanted) * size))
+    return FramePlan(
+        load_code(f"ladder-{max(low, math.ceil(wanted))}-{size}"), n_frames
+    )
 
 
-def _rows(error_rate: float) -> float:
+def _rows(error_rate: float, size: int) -> float:
     """Return the base rows that the first attempt needs at an error rate [1]."""
-    efficiency = float(np.interp(error_rate, *FIRST_EFFICIENCY))
+    excess = float(np.interp(error_rate, *FIRST_EFFICIENCY)) - 1.0
+    power = SIZE_EXPONENTS[0] if size < 128 else SIZE_EXPONENTS[1]
+    efficiency = 1.0 + excess * math.pow(128 / size, power)
     return efficiency * binary_entropy(error_rate) * ladder_construct.COLUMNS
 
 
@@ -347,11 +370,16 @@ def load_code(name: str) -> LadderCode:
     """
     kind, _, rest = name.partition("-")
     rows, _, size = rest.partition("-")
-    known = kind == "ladder" and rows.isdecimal() and size.isdecimal()
-    if not known or int(rows) not in ladder_construct.LADDER:
-        raise PeerError(f"reconciliation: no code is called {name!r}")
-    if not SIZES[0] <= int(size) <= SIZES[1]:
-        raise PeerError(
-            f"reconciliation: code {name!r}, sizes are {SIZES[0]} to {SIZES[1]}"
-        )
+    # Short decimal numbers only: int() takes much more.
+    known = all(text.isascii() and text.isdecimal() for text in (rows, size))
+    if kind != "ladder" or not known or len(name) > MAX_NAME:
+        raise PeerError(f"reconciliation: no code is called {name[:MAX_NAME]!r}")
+    for value, what, limits in (
+        (int(rows), "rows", ladder_construct.BASE_ROWS),
+        (int(size), "sizes", SIZES),
+    ):
+        if not limits[0] <= value <= limits[1]:
+            raise PeerError(
+                f"reconciliation: code {name!r}, {what} are {limits[0]} to {limits[1]}"
+            )
     return LadderCode(int(rows), int(size))

@@ -11,37 +11,28 @@ from dsp.coding import qc_ldpc, row_kernels
 Edges = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
+#: Iterations without fewer wrong checks than ever before: the decoder is stuck.
+PATIENCE = 10
+
+
 @numba.njit(cache=True, nogil=True)
-def encode_frame(
-    edges: Edges, role: NDArray[np.int64], word: NDArray[np.uint8]
-) -> None:
+def encode_frame(edges: Edges, word: NDArray[np.uint8]) -> None:
     """Fill in the parity columns of one word, row by row, in place.
 
     Parameters
     ----------
     edges : row_start, edge_column, edge_shift
-    role : ndarray, shape (n_rows,), int64 [1]
-        -1: the row's check is zero. -2: its parity column carries information
-        and its check is whatever it is. Otherwise the row that it must equal.
     word : ndarray, shape (n_columns, size), uint8 [bit]
-        Information columns set, parity columns zero where they are to be found.
+        Information columns set, parity columns zero.
     """
-    n_rows, size = role.size, word.shape[1]
+    n_rows = edges[0].size - 1
     first_parity = word.shape[0] - n_rows
-    checks = np.zeros((n_rows, size), dtype=np.uint8)
+    check = np.empty((1, word.shape[1]), dtype=np.uint8)
     for r in range(n_rows):
-        out = checks[r]
-        qc_ldpc.accumulate_parity(word, edges, (r, r + 1), checks[r : r + 1])
-        if role[r] == -2:
-            continue
-        parity = word[first_parity + r]
-        if role[r] >= 0:
-            target = checks[role[r]]
-            for z in range(size):
-                parity[z] = out[z] ^ target[z]
-        else:
-            for z in range(size):
-                parity[z] = out[z]
+        # The row meets no later parity column, and its own is zero so far.
+        check[:] = 0
+        qc_ldpc.accumulate_parity(word, edges, (r, r + 1), check)
+        word[first_parity + r] = check[0]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -50,6 +41,15 @@ def _decide(beliefs: NDArray[np.float32], hard: NDArray[np.uint8]) -> None:
         b, h = beliefs[c], hard[c]
         for z in range(b.size):
             h[z] = np.uint8(1) if b[z] < 0 else np.uint8(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_ones(bits: NDArray[np.uint8]) -> int:
+    total = 0
+    for r in range(bits.shape[0]):
+        for bit in bits[r]:
+            total += bit
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -75,7 +75,7 @@ def decode_frame(
     Returns
     -------
     int
-        Iterations used [1]; negative when the checks were never met.
+        Iterations used [1]; negative when it gave up before the checks were met.
     """
     row_start, column, shift = edges
     n_rows, size = wanted.shape
@@ -89,6 +89,7 @@ def decode_frame(
     scratch = np.empty((2, size), dtype=np.float32)
     factor = np.empty(size, dtype=np.float32)
     parity = np.empty(wanted.shape, dtype=np.uint8)
+    fewest, last_progress = wanted.size + 1, 0
     for iteration in range(1, max_iterations + 1):
         for r in range(n_rows):
             lo, hi = row_start[r], row_start[r + 1]
@@ -109,6 +110,11 @@ def decode_frame(
         _decide(beliefs, errors)
         parity[:] = wanted
         qc_ldpc.accumulate_parity(errors, edges, (0, n_rows), parity)
-        if not parity.any():
+        wrong = _count_ones(parity)
+        if wrong == 0:
             return iteration
+        if wrong < fewest:
+            fewest, last_progress = wrong, iteration
+        elif iteration - last_progress >= PATIENCE:
+            return -iteration
     return -max_iterations

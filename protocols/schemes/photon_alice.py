@@ -168,14 +168,14 @@ class PhotonAlice(Party):
         plan = plan_frames(
             self._sifted.key.size, rate, self._check.total, self._security.frame_bits
         )
-        self._code, self._rows, self._first_rows = plan.code, plan.rows, plan.rows
+        self._code, self._rows = plan.code, plan.code.min_rows
         frames, n = plan.n_frames, plan.code.n_bits
         self._raw = self._bits[self._sifted.key[: frames * n]].reshape(frames, n)
-        information = random_bits(self._entropy, frames * (n - plan.rows))
+        information = random_bits(self._entropy, frames * (n - self._rows))
         ranges = self._pad_into(information)
-        word = self._code.encode(information.reshape(frames, -1), plan.rows)
+        word = self._code.encode(information.reshape(frames, -1))
         self._words = word
-        self._frame_rows = np.full(frames, plan.rows, dtype=np.int64)
+        self._frame_rows = np.full(frames, self._rows, dtype=np.int64)
         self._rounds = 0
         self._expected = (RevealRequest, Decoded)
         return [
@@ -184,7 +184,7 @@ class PhotonAlice(Party):
                 code=plan.code.name,
                 code_sha256=plan.code.sha256,
                 n_frames=frames,
-                rows=plan.rows,
+                rows=self._rows,
                 words=wire.pack_bits(word ^ self._raw),
                 message_bits=self.sent_bits,
                 pads=ranges,
@@ -245,7 +245,7 @@ class PhotonAlice(Party):
         disclosure = Disclosure(
             self._code.n_bits,
             self._frame_rows,
-            self._first_rows,
+            self._code.min_rows,
             self._rounds,
             self.accepted,
         )

@@ -199,16 +199,15 @@ class PhotonBob(Party):
                 f"masked words: {frames} frames of {n} bits, sifted "
                 f"{self.sifted.key.size}"
             )
-        if not code.min_rows <= message.rows <= code.max_rows:
+        if message.rows != code.min_rows:
             raise PeerError(
-                f"masked words: {message.rows} rows, the code has {code.min_rows} to "
-                f"{code.max_rows}"
+                f"masked words: {message.rows} rows, the code has {code.min_rows}"
             )
         if message.message_bits > frames * (n - message.rows):
             raise PeerError(
                 f"masked words: {message.message_bits} message bits in {frames} frames"
             )
-        self._code, self._rows, self._first_rows = code, message.rows, message.rows
+        self._code, self._rows = code, code.min_rows
         self.message_bits = message.message_bits
         published = wire.unpack_bits("masked words", message.words, frames * n)
         own = self._received.bits[self.sifted.key[: frames * n]]
@@ -272,7 +271,7 @@ class PhotonBob(Party):
         self.key_errors = int(np.sum(self._errors[accepted], dtype=np.int64))
         # Two more flags per frame: decoded, verified.
         self.disclosure = Disclosure(
-            n, self._frame_rows, self._first_rows, self._rounds + 2, accepted
+            n, self._frame_rows, self._code.min_rows, self._rounds + 2, accepted
         )
         kept = corrected[accepted].ravel()
         if kept.size:
@@ -298,7 +297,7 @@ class PhotonBob(Party):
         if self.pad is None:
             return
         words = self._noisy ^ self._errors
-        information = self._code.information(words, self._first_rows)
+        information = self._code.information(words)
         per_frame = information.shape[1]
         needed = math.ceil(self.message_bits / per_frame)
         self._message_whole = bool(accepted[:needed].all())
