@@ -486,7 +486,7 @@ def _entry(row: tuple[Any, ...]) -> KeyEntry:
 def _plan(entries: list[KeyEntry], wanted: int, where: str) -> Parts:
     """Choose (entry, first bit, number of bits), oldest first."""
     room = sum(e.available_bits for e in entries)
-    if wanted > room or wanted == 0:
+    if wanted > room or wanted <= 0:
         raise KeySinkError(f"{where}: {wanted} bits asked for, {room} available")
     parts = []
     for entry in entries:
