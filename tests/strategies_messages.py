@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from protocols.messages import wire
+from protocols.messages import photon, wire
 
 counts = st.integers(0, 1 << 40)
 seeds = st.binary(min_size=32, max_size=32)
@@ -12,9 +12,37 @@ payloads = st.binary(max_size=64)
 class_sums = st.builds(
     wire.ClassSums, st.text(max_size=8), counts, finite, finite, finite
 )
+triples = st.tuples(counts, counts, counts)
+pads = st.lists(st.builds(photon.PadRange, st.text(max_size=16), counts, counts))
 calibrations = st.builds(wire.Calibration, finite, counts, counts)
 
+photon_messages = st.one_of(
+    st.builds(photon.Detections, counts, counts, payloads, payloads),
+    st.builds(photon.Preparation, payloads, payloads),
+    st.builds(photon.CheckBits, payloads, seeds),
+    st.builds(
+        photon.MaskedWords,
+        triples,
+        st.text(max_size=32),
+        st.text(max_size=64),
+        counts,
+        counts,
+        payloads,
+        counts,
+        pads,
+    ),
+    st.builds(photon.RevealRequest, payloads),
+    st.builds(photon.Reveal, payloads),
+    st.builds(photon.Decoded, payloads),
+    st.builds(photon.Verification, hash_keys, payloads),
+    st.builds(photon.Verified, payloads, counts),
+    st.builds(photon.ParityRequest, counts, payloads, payloads, counts),
+    st.builds(photon.Parities, payloads),
+    st.builds(photon.DirectWord, triples, counts, pads),
+    st.builds(photon.DirectResult, st.booleans(), finite),
+)
 messages = st.one_of(
+    photon_messages,
     st.builds(wire.FrameReport, counts, payloads),
     st.builds(wire.FrameDisclosure, seeds, payloads),
     st.builds(wire.SampleRequest, seeds, counts, counts),

@@ -47,6 +47,7 @@ class Party(ABC):
         #: Security parameter of the key; 0 until there is one [1].
         self.epsilon = 0.0
         self.authenticated = False
+        self._broken_off = False
         self._key = b""
         self._secret_bits = 0
 
@@ -75,10 +76,15 @@ class Party(ABC):
         Raises
         ------
         PeerError
-            If the message is malformed or not one that is expected now.
+            If the message is malformed or not one that is expected now, or one
+            before it was refused.
         ProtocolAbort
             If a security check fails.
         """
+        if self._broken_off:
+            raise PeerError(f"{self._name}: this exchange was broken off before")
+        # Nobody gets a second try at a check that failed.
+        self._broken_off = True
         message = self._transcript.receive(data)
         if not isinstance(message, self._expected):
             names = " or ".join(kind.__name__ for kind in self._expected) or "nothing"
@@ -89,7 +95,9 @@ class Party(ABC):
             self._transcript.check_peer(message.tag)
             self.authenticated = True
             self._expected = ()
-        return [self._transcript.send(answer) for answer in self._answers(message)]
+        answers = [self._transcript.send(part) for part in self._answers(message)]
+        self._broken_off = False
+        return answers
 
     @property
     def forgery_probability(self) -> float:
