@@ -105,17 +105,27 @@ class Verified(Message, frozen=True):
     key_errors: Count
 
 
-class ParityRequest(Message, frozen=True):
-    """Bob: blocks whose parity he wants to know (Cascade), uint32 ranges."""
+class CascadeStart(Message, frozen=True):
+    """Alice, Cascade: how the check basis fared, the frames, the order of the bits."""
 
-    n_blocks: Count
-    starts: bytes
-    stops: bytes
-    round: Count
+    check_errors: Triple
+    n_frames: Count
+    frame_bits: Count
+    first_block: Count
+    seed: Seed
+
+
+class ParityRequest(Message, frozen=True):
+    """Bob, Cascade: his parities of the blocks that come next, packed.
+
+    Which blocks these are follows from what both have announced before.
+    """
+
+    bits: bytes
 
 
 class Parities(Message, frozen=True):
-    """Alice: the parities asked for, packed."""
+    """Alice: her parities of the same blocks, packed."""
 
     bits: bytes
 
@@ -145,6 +155,7 @@ PhotonMessage = (
     | Decoded
     | Verification
     | Verified
+    | CascadeStart
     | ParityRequest
     | Parities
     | DirectWord

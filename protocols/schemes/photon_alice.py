@@ -12,6 +12,7 @@ from dsp.time_tags import slots
 from protocols.messages import wire
 from protocols.messages.base import Message
 from protocols.messages.photon import (
+    CascadeStart,
     CheckBits,
     Decoded,
     Detections,
@@ -19,6 +20,8 @@ from protocols.messages.photon import (
     DirectWord,
     MaskedWords,
     PadRange,
+    Parities,
+    ParityRequest,
     Preparation,
     Reveal,
     RevealRequest,
@@ -26,6 +29,7 @@ from protocols.messages.photon import (
     Verified,
 )
 from protocols.privacy_amplification import toeplitz
+from protocols.reconciliation import cascade
 from protocols.reconciliation.ladder import plan_frames
 from protocols.schemes.pads import AlicePads, Pad
 from protocols.schemes.party import Party
@@ -42,7 +46,7 @@ from protocols.schemes.photon_common import (
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import tags
-from scqc.core.errors import PeerError
+from scqc.core.errors import PeerError, ProtocolAbort
 from scqc.core.rng import EntropySource, random_bits
 
 
@@ -117,6 +121,8 @@ class PhotonAlice(Party):
                 return self._publish(message)
             case RevealRequest():
                 return self._reveal(message)
+            case ParityRequest():
+                return self._tell_parities(message)
             case Decoded():
                 return self._verify(message)
             case Verified():
@@ -164,12 +170,15 @@ class PhotonAlice(Party):
         self._check = check_basis(self._sifted, errors, self._pulses, self._security)
         if self._security.encoding == "direct":
             return self._describe_direct(errors)
+        if self._security.reconciliation == "cascade":
+            return self._start_cascade(errors)
         rate = self._check.error_rate
         plan = plan_frames(
             self._sifted.key.size, rate, self._check.total, self._security.frame_bits
         )
         self._code, self._rows = plan.code, plan.code.min_rows
         frames, n = plan.n_frames, plan.code.n_bits
+        self._published = frames * self._rows
         self._raw = self._bits[self._sifted.key[: frames * n]].reshape(frames, n)
         information = random_bits(self._entropy, frames * (n - self._rows))
         ranges = self._pad_into(information)
@@ -221,6 +230,36 @@ class PhotonAlice(Party):
         self._rounds += 1
         return [Reveal(wire.pack_bits(more))]
 
+    def _start_cascade(self, errors: tuple[int, int, int]) -> list[wire.AnyMessage]:
+        """Cut the key into frames for Cascade, which has no word for a message."""
+        if self._outgoing.bits.size:
+            raise ProtocolAbort(
+                f"cascade: a message of {self._outgoing.bits.size} bits, but only the "
+                "words of reconciliation 'ldpc' can carry one"
+            )
+        plan = cascade.plan_frames(
+            self._sifted.key.size, self._check.error_rate, self._security.frame_bits
+        )
+        frames, n = plan.n_frames, plan.n_bits
+        self._raw = self._bits[self._sifted.key[: frames * n]].reshape(frames, n)
+        seed = self._entropy.read(32)
+        self._cascade = cascade.Cascade(self._raw, False, plan, seed)
+        self._frame_rows = np.zeros(frames, dtype=np.int64)
+        self._published, self._rounds = 0, 0
+        self._expected = (ParityRequest,)
+        return [CascadeStart(errors, frames, n, plan.first_block, seed)]
+
+    def _tell_parities(self, message: ParityRequest) -> list[wire.AnyMessage]:
+        """Announce the parities of the blocks that Bob announced his of."""
+        own = self._cascade.parities()
+        self._cascade.learn(own, wire.unpack_bits("parities", message.bits, own.size))
+        # His count as much as hers.
+        self._published += own.size
+        self._frame_rows = 2 * self._cascade.asked
+        if not self._cascade.n_questions:
+            self._expected = (Decoded,)
+        return [Parities(wire.pack_bits(own))]
+
     def _verify(self, message: Decoded) -> list[wire.AnyMessage]:
         wire.unpack_bits("decoded", message.decoded, self._frame_rows.size)
         self._rounds += 1
@@ -233,7 +272,7 @@ class PhotonAlice(Party):
         flags = wire.unpack_bits("verified", message.accepted, frames)
         self.accepted = flags.astype(np.bool_)
         self._rounds += 1
-        kept = int(np.count_nonzero(self.accepted)) * self._code.n_bits
+        kept = int(np.count_nonzero(self.accepted)) * self._raw.shape[1]
         if message.key_errors > kept:
             raise PeerError(f"verified: {message.key_errors} errors in {kept} bits")
         if kept:
@@ -243,9 +282,9 @@ class PhotonAlice(Party):
 
     def _amplify(self, message: wire.Amplification) -> Iterator[wire.AnyMessage]:
         disclosure = Disclosure(
-            self._code.n_bits,
+            self._raw.shape[1],
             self._frame_rows,
-            self._code.min_rows,
+            self._published,
             self._rounds,
             self.accepted,
         )

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from protocols.messages import wire
 from protocols.messages.base import Message
 from protocols.messages.photon import (
+    CascadeStart,
     CheckBits,
     Decoded,
     Detections,
     DirectResult,
     DirectWord,
     MaskedWords,
+    Parities,
+    ParityRequest,
     Preparation,
     Reveal,
     RevealRequest,
@@ -24,6 +27,7 @@ from protocols.messages.photon import (
     Verified,
 )
 from protocols.privacy_amplification import toeplitz
+from protocols.reconciliation import cascade
 from protocols.reconciliation.ladder import load_code
 from protocols.schemes.direct import SoftWord
 from protocols.schemes.pads import BobPads, Pad
@@ -158,6 +162,10 @@ class PhotonBob(Party):
                 return self._decode(message)
             case Reveal():
                 return self._decode_again(message)
+            case CascadeStart():
+                return self._start_cascade(message)
+            case Parities():
+                return self._hear_parities(message)
             case Verification():
                 return self._verify(message)
             case DirectWord():
@@ -177,8 +185,12 @@ class PhotonBob(Party):
         fresh = self._entropy.read(32)
         seed = fresh if self._given_seed is None else self._given_seed
         self.sifted: Sifted = sift(bases, self._received.bases, intensities, seed)
-        direct = self._security.encoding == "direct"
-        self._expected = (DirectWord,) if direct else (MaskedWords,)
+        if self._security.encoding == "direct":
+            self._expected = (DirectWord,)
+        elif self._security.reconciliation == "cascade":
+            self._expected = (CascadeStart,)
+        else:
+            self._expected = (MaskedWords,)
         return [CheckBits(wire.pack_bits(self._received.bits[self.sifted.check]), seed)]
 
     def _decode(self, message: MaskedWords) -> list[wire.AnyMessage]:
@@ -208,6 +220,7 @@ class PhotonBob(Party):
                 f"masked words: {message.message_bits} message bits in {frames} frames"
             )
         self._code, self._rows = code, code.min_rows
+        self._first_rows = frames * code.min_rows
         self.message_bits = message.message_bits
         published = wire.unpack_bits("masked words", message.words, frames * n)
         own = self._received.bits[self.sifted.key[: frames * n]]
@@ -259,6 +272,46 @@ class PhotonBob(Party):
         self._rounds += 1
         return self._try(failed)
 
+    def _start_cascade(self, message: CascadeStart) -> list[wire.AnyMessage]:
+        """Cut the key into the same frames as Alice, and announce parities."""
+        self.check = check_basis(
+            self.sifted, message.check_errors, self._pulses, self._security
+        )
+        plan = cascade.plan_frames(
+            self.sifted.key.size, self.check.error_rate, self._security.frame_bits
+        )
+        theirs = (message.n_frames, message.frame_bits, message.first_block)
+        ours = (plan.n_frames, plan.n_bits, plan.first_block)
+        if theirs != ours:
+            raise PeerError(
+                f"cascade: Alice's frames, bits and first block {theirs}, ours {ours}"
+            )
+        frames, n = plan.n_frames, plan.n_bits
+        own = self._received.bits[self.sifted.key[: frames * n]].reshape(frames, n)
+        self._cascade = cascade.Cascade(own, True, plan, message.seed)
+        self._rounds = 0
+        return self._announce_parities()
+
+    def _announce_parities(self) -> list[wire.AnyMessage]:
+        self._own_parities = self._cascade.parities()
+        self._expected = (Parities,)
+        return [ParityRequest(wire.pack_bits(self._own_parities))]
+
+    def _hear_parities(self, message: Parities) -> list[wire.AnyMessage]:
+        """Search on, or end when no block known is odd."""
+        own, search = self._own_parities, self._cascade
+        search.learn(own, wire.unpack_bits("parities", message.bits, own.size))
+        if search.n_questions:
+            return self._announce_parities()
+        self._errors = search.errors
+        # His own parities count as much as hers.
+        self._first_rows = int(np.sum(search.asked))
+        self._frame_rows = 2 * search.asked
+        self._decoded = np.ones(search.asked.size, dtype=np.bool_)
+        self.iterations = np.full(search.asked.size, search.round_trips)
+        self._expected = (Verification,)
+        return [Decoded(wire.pack_bits(self._decoded.astype(np.uint8)))]
+
     def _verify(self, message: Verification) -> list[wire.AnyMessage]:
         """Compare tags, count the errors, and propose the key's length."""
         frames, n = self._errors.shape
@@ -271,7 +324,7 @@ class PhotonBob(Party):
         self.key_errors = int(np.sum(self._errors[accepted], dtype=np.int64))
         # Two more flags per frame: decoded, verified.
         self.disclosure = Disclosure(
-            n, self._frame_rows, self._code.min_rows, self._rounds + 2, accepted
+            n, self._frame_rows, self._first_rows, self._rounds + 2, accepted
         )
         kept = corrected[accepted].ravel()
         if kept.size:

@@ -55,9 +55,11 @@ class Disclosure:
     n_bits : int
         Length of a frame [bit].
     rows : ndarray, shape (n_frames,), int64 [bit]
-        Checks disclosed about every frame, in the end.
-    first_rows : int
-        Checks disclosed at once, the same for every frame [bit].
+        Checks disclosed about every frame, in the end; with Cascade the parities
+        announced by either party, both counted.
+    published : int
+        How many of them were Alice's from the start: the first checks of all
+        frames, or with Cascade all her parities [bit].
     rounds : int
         How often a flag was sent for every frame [1].
     accepted : ndarray, shape (n_frames,), bool
@@ -65,7 +67,7 @@ class Disclosure:
 
     n_bits: int
     rows: NDArray[np.int64]
-    first_rows: int
+    published: int
     rounds: int
     accepted: NDArray[np.bool_]
 
@@ -78,13 +80,15 @@ class Disclosure:
         """Return what was said about the sifted key [bit]."""
         frames = self.accepted.size
         tag_bits = TAG_BITS * frames
+        # Both parties' parities may be more than the bits of a frame.
+        unknown = np.maximum(self.n_bits - self.rows, 0)
         return Disclosed(
-            published=self.first_rows * frames,
-            revealed=int(np.sum(self.rows)) - self.first_rows * frames,
+            published=self.published,
+            revealed=int(np.sum(self.rows)) - self.published,
             verification=tag_bits,
             # Bob tells how many errors he corrected: a number up to `used`.
             flags=frames * self.rounds + self.used.bit_length(),
-            failed=int(np.sum((self.n_bits - self.rows)[~self.accepted])),
+            failed=int(np.sum(unknown[~self.accepted])),
         )
 
 

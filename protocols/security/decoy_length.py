@@ -24,9 +24,11 @@ class DecoyLedger:
     mismatch_bits : float
         Allowance for detectors of different efficiency.
     published_bits : int
-        Dimension that the published words fix: rows of the code, all frames.
+        Dimension that the published words fix: rows of the code, all frames. With
+        Cascade: Alice's parities.
     revealed_bits : int
-        Rows revealed later, after a first decoding failed.
+        Rows revealed later, after a first decoding failed. With Cascade: Bob's
+        parities.
     verification_bits, flag_bits : int
         Tags; the flags Bob sent for every frame, and his count of errors.
     failed_bits : int
