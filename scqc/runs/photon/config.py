@@ -155,3 +155,13 @@ class PhotonConfig(BenchConfig):
                 f"{self.link.scheme!r} has none"
             )
         return self
+
+    @model_validator(mode="after")
+    def _cascade_carries_nothing(self) -> PhotonConfig:
+        if self.carries_payload and self.security.reconciliation == "cascade":
+            raise ValueError(
+                "security.reconciliation = 'cascade' has no word that could carry a "
+                f"payload, link.scheme = {self.link.scheme!r} sends one; take 'ldpc', "
+                "or link.scheme = 'dv-decoy-bb84'"
+            )
+        return self
