@@ -1,6 +1,9 @@
 """Hypothesis strategies for every kind of message."""
 
+from typing import get_args
+
 from hypothesis import strategies as st
+from msgspec import inspect as info
 
 from protocols.messages import photon, wire
 
@@ -12,34 +15,35 @@ payloads = st.binary(max_size=64)
 class_sums = st.builds(
     wire.ClassSums, st.text(max_size=8), counts, finite, finite, finite
 )
-triples = st.tuples(counts, counts, counts)
-pads = st.lists(st.builds(photon.PadRange, st.text(max_size=16), counts, counts))
 calibrations = st.builds(wire.Calibration, finite, counts, counts)
 
+
+def field(kind):
+    """Values of one field, within the limits that its type states."""
+    match kind:
+        case info.IntType():
+            return st.integers(kind.ge, kind.le)
+        case info.BytesType():
+            return st.binary(
+                min_size=kind.min_length or 0, max_size=kind.max_length or 64
+            )
+        case info.StrType():
+            return st.text(max_size=min(kind.max_length, 64))
+        case info.FloatType():
+            return finite
+        case info.BoolType():
+            return st.booleans()
+        case info.TupleType():
+            return st.tuples(*map(field, kind.item_types))
+        case info.ListType():
+            return st.lists(field(kind.item_type), max_size=5)
+        case info.StructType():
+            return st.builds(kind.cls, *(field(f.type) for f in kind.fields))
+    raise TypeError(kind)
+
+
 photon_messages = st.one_of(
-    st.builds(photon.Detections, counts, counts, payloads, payloads),
-    st.builds(photon.Preparation, payloads, payloads),
-    st.builds(photon.CheckBits, payloads, seeds),
-    st.builds(
-        photon.MaskedWords,
-        triples,
-        st.text(max_size=32),
-        st.text(max_size=64),
-        counts,
-        counts,
-        payloads,
-        counts,
-        pads,
-    ),
-    st.builds(photon.RevealRequest, payloads),
-    st.builds(photon.Reveal, payloads),
-    st.builds(photon.Decoded, payloads),
-    st.builds(photon.Verification, hash_keys, payloads),
-    st.builds(photon.Verified, payloads, counts),
-    st.builds(photon.ParityRequest, counts, payloads, payloads, counts),
-    st.builds(photon.Parities, payloads),
-    st.builds(photon.DirectWord, triples, counts, pads),
-    st.builds(photon.DirectResult, st.booleans(), finite),
+    [field(info.type_info(kind)) for kind in get_args(photon.PhotonMessage)]
 )
 messages = st.one_of(
     photon_messages,
