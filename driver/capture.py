@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from driver.bench import Bench
-from driver.hal import DigitizerConfig, TaggerConfig
+from driver.hal import ArbitraryWaveformGenerator, DigitizerConfig, TaggerConfig
 from scqc.core.clock import Deadline
 from scqc.core.errors import StateError
 from scqc.core.records import TimeTags, Trace
@@ -80,7 +80,11 @@ def record(
 
 
 def acquire_tags(
-    bench: Bench, config: TaggerConfig, duration_s: float, timeout_s: float
+    bench: Bench,
+    config: TaggerConfig,
+    duration_s: float,
+    timeout_s: float,
+    generator: ArbitraryWaveformGenerator | None = None,
 ) -> TimeTags:
     """Record time tags while the uploaded waveform is played once.
 
@@ -94,6 +98,8 @@ def acquire_tags(
         Length of the acquisition [s]; more than the waveform, for a late start.
     timeout_s : float
         Deadline for recording and reading together [s].
+    generator : ArbitraryWaveformGenerator, optional
+        Whose waveform is played; by default the bench's only one.
 
     Raises
     ------
@@ -103,10 +109,10 @@ def acquire_tags(
         Whatever else an instrument reports.
     """
     deadline = Deadline(timeout_s)
-    tagger = bench.tagger
+    tagger, player = bench.tagger, generator or bench.awg
     tagger.configure(config)
     tagger.start(duration_s)
-    bench.awg.start()
+    player.start()
     tags = tagger.read(max(deadline.remaining_s(), 1e-3))
-    bench.awg.stop()
+    player.stop()
     return tags

@@ -40,10 +40,13 @@ class AwgConfig:
         Sample rate of all channels [Sa/s].
     amplitude_vpp : mapping of int to float
         Full scale of each channel, peak to peak [V].
+    trigger : {"immediate", "external"}
+        Whether `start` plays at once, or arms for a pulse on the trigger input.
     """
 
     rate_hz: float
     amplitude_vpp: Mapping[int, float]
+    trigger: TriggerSource = "immediate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,10 @@ class ArbitraryWaveformGenerator(Instrument, Protocol):
         ...
 
     def start(self) -> None:
-        """Play what was uploaded once, from its first sample."""
+        """Play what was uploaded once, from its first sample.
+
+        With an external trigger it waits for the pulse.
+        """
         ...
 
     def stop(self) -> None:

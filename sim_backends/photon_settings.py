@@ -206,6 +206,17 @@ class InterferometerSettings(Settings):
     phase_shifter_rad_per_v: float = Field(default=0.5, ge=-100.0, le=100.0)
 
 
+class BasisModulatorSettings(Settings):
+    """Bob's phase modulator and its driver, for an active choice of the basis.
+
+    Its generator starts with Alice's and runs on her clock. All light must then go
+    to one interferometer: ``interferometer.z_fraction = 1``.
+    """
+
+    driver_gain_db: float = Field(default=20.0, ge=-40.0, le=60.0)
+    v_pi_v: float = Field(default=3.5, gt=0.0, le=100.0)
+
+
 class DetectorSettings(Settings):
     """Four single-photon detectors.
 
@@ -260,6 +271,7 @@ class PhotonSimSettings(Settings):
     phase_modulator: PhaseModulatorSettings = PhaseModulatorSettings()
     channel: PhotonChannelSettings = PhotonChannelSettings()
     interferometer: InterferometerSettings = InterferometerSettings()
+    basis_modulator: BasisModulatorSettings = BasisModulatorSettings()
     detectors: DetectorSettings = DetectorSettings()
     tagger: TaggerSettings = TaggerSettings()
     faults: dict[str, list[FaultSettings]] = Field(default_factory=dict)

@@ -64,6 +64,7 @@ class PhotonWorld:
         self._phase_v = 0.0
         self._number = 0
         self._waveform = (_SILENCE, _SILENCE)
+        self._basis_v: NDArray[np.float32] | None = None
         self._samples_per_slot = _MIN_SAMPLES_PER_SLOT
         self._n_slots = 0
         seed, optics = settings.seed, settings.interferometer
@@ -124,8 +125,33 @@ class PhotonWorld:
         # A part of a slot at the end carries no pulse pair.
         self._n_slots = math.floor(samples_v.shape[1] / samples_per_slot * (1 + 1e-12))
 
+    def play_basis(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
+        """Start the generator of Bob's modulator, together with Alice's.
+
+        Parameters
+        ----------
+        samples_v : ndarray, shape (n,), float32 [V]
+        rate_hz : float
+            Must be that of Alice's generator [Sa/s].
+
+        Raises
+        ------
+        StateError
+            If nothing else is played, or at another rate.
+        """
+        per_slot = rate_hz / self.settings.source.pulse_rate_hz
+        if not self._n_slots or abs(per_slot - self._samples_per_slot) > 1e-9:
+            raise StateError(
+                "world",
+                "play_basis",
+                f"{per_slot:g} samples per slot, Alice plays "
+                f"{self._samples_per_slot:g} in {self._n_slots} slots",
+            )
+        self._basis_v = samples_v
+
     def stop(self) -> None:
-        """Stop the generator: 0 V on both outputs; the laser goes on."""
+        """Stop the generators: 0 V on all outputs; the laser goes on."""
+        self._basis_v = None
         self._waveform = (_SILENCE, _SILENCE)
         self._n_slots = 0
 
@@ -210,13 +236,30 @@ class PhotonWorld:
         cells = Cells(number, now_s, cell_s, max(1, math.ceil(length_s / cell_s)))
         start = stream(seed, f"tagger/start/{number}")
         pulses = Pulses(
-            *self._waveform,
+            self._waveform[0],
+            self._relative_phase_v(),
             self._samples_per_slot,
             self._n_slots,
             float(start.uniform(*tagger.start_offset_s)),
             1.0 / self.settings.source.pulse_rate_hz,
         )
         return Scene(pulses, self._optics(), self._slow(cells), cells, seed)
+
+    def _relative_phase_v(self) -> NDArray[np.float32]:
+        """Return the drive of Alice's modulator, less what Bob's takes back.
+
+        Only the difference of the two phases reaches the interference.
+        """
+        alice_v, basis_v = self._waveform[1], self._basis_v
+        if basis_v is None:
+            return alice_v
+        bob, pm = self.settings.basis_modulator, self.settings.phase_modulator
+        scale = _gain(bob.driver_gain_db) / bob.v_pi_v
+        scale *= pm.v_pi_v / _gain(pm.driver_gain_db)
+        n = min(alice_v.size, basis_v.size)
+        drive_v = alice_v.copy()
+        drive_v[:n] -= np.float32(scale) * basis_v[:n]
+        return drive_v
 
     def _optics(self) -> Optics:
         settings = self.settings

@@ -92,6 +92,9 @@ class ClickingLight:
     def set_level(self, switch, volts):
         pass
 
+    def play_basis(self, samples_v, rate_hz):
+        self.basis_v = samples_v
+
     def set_phase_v(self, volts):
         self.phase_v = volts
 

@@ -88,6 +88,7 @@ class KeysightM8190A:
         config = self._config
         return {
             "rate_hz": config.rate_hz if config else None,
+            "trigger": config.trigger if config else None,
             "amplitude_vpp": (
                 {str(n): v for n, v in config.amplitude_vpp.items()} if config else {}
             ),
@@ -120,10 +121,12 @@ class KeysightM8190A:
                     f":INIT:CONT{n} OFF",
                     f":INIT:GATE{n} OFF",
                 ]
+            source = "EXT" if config.trigger == "external" else "INT"
+            batch += [f":ARM:TRIG:SOUR{n} {source}" for n in CHANNELS]
             batch += [":MARK1:SYNC:VOLT:HIGH 0.5", ":MARK1:SYNC:VOLT:LOW 0"]
         rate_hz = self._link.query_number(":FREQ:RAST?")
         taken = {n: self._link.query_number(f":VOLT{n}?") for n in CHANNELS}
-        self._config = AwgConfig(rate_hz, taken)
+        self._config = AwgConfig(rate_hz, taken, config.trigger)
         return self._config
 
     def upload(self, waveform: Waveform) -> None:
@@ -177,7 +180,7 @@ class KeysightM8190A:
         self._loaded_samples = sum(w.samples.shape[1] for w in segments)
 
     def start(self) -> None:
-        """Play what was uploaded once, from its first sample.
+        """Play what was uploaded once, from its first sample, now or when triggered.
 
         Raises
         ------
@@ -186,8 +189,11 @@ class KeysightM8190A:
         """
         if not self._loaded_samples:
             raise StateError(self.name, "start", "no waveform is loaded")
+        config = self._require_config("start")
         with self._link.batch() as batch:
-            batch += [":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1", ":TRIG:BEG1:IMM"]
+            batch += [":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1"]
+            if config.trigger == "immediate":
+                batch.append(":TRIG:BEG1:IMM")
 
     def stop(self) -> None:
         """Stop playing; the waveform stays loaded."""

@@ -16,7 +16,7 @@ across the bases the slot is dropped.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -95,6 +95,9 @@ class Counter:
         By default the public slots, which is all that Bob may know.
     n_slots : int, optional
         Length of the burst; detections outside it are left out.
+    bases : ndarray, shape (n_slots,), uint8 [0 for Z, 1 for X], optional
+        What Bob's modulator was set to, slot by slot, when two detectors serve
+        both bases; they count as z0 and z1, or x0 and x1.
     """
 
     def __init__(
@@ -105,7 +108,13 @@ class Counter:
         random_bits: NDArray[np.uint8],
         table: NDArray[np.uint8] | None = None,
         n_slots: int | None = None,
+        bases: NDArray[np.uint8] | None = None,
     ) -> None:
+        if bases is not None and (n_slots is None or bases.size < n_slots):
+            raise SignalError(
+                f"bases of Bob's modulator: {bases.size} slots, the burst has {n_slots}"
+            )
+        self._bases = bases
         slopes = np.diff(clock.positions) / np.diff(clock.knots_ps)
         self._clock = (clock.knots_ps, clock.positions, slopes)
         self._gate = (settings.gate, round(1e12 * settings.dead_time_s))
@@ -204,6 +213,8 @@ class Counter:
                 "that were handed in"
             )
         found = Detections(out[0][:n], out[1][:n], out[2][:n])
+        if self._bases is not None:
+            found = replace(found, bases=self._bases[found.slots])
         tally_block(
             found.slots,
             found.bases,

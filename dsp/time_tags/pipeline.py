@@ -75,6 +75,7 @@ def receive_tags(
     random_bits: NDArray[np.uint8],
     n_slots: int | None = None,
     prior: SlotClock | None = None,
+    bases: NDArray[np.uint8] | None = None,
 ) -> ReceivedTags:
     """Find clock and frame of a burst and count it.
 
@@ -90,6 +91,8 @@ def receive_tags(
         Length of the burst [slot].
     prior : SlotClock, optional
         Clock of an earlier burst: narrows the search.
+    bases : ndarray, shape (n_slots,), uint8 [0 for Z, 1 for X], optional
+        With an active choice of the basis: what Bob's modulator was set to.
 
     Raises
     ------
@@ -108,7 +111,9 @@ def receive_tags(
     times_ps = np.concatenate([first, rest])
     clock = slot_clock(times_ps, layout, settings, prior)
     frame = find_frame(times_ps, clock, layout, settings, prior)
-    counter = Counter(frame.clock, layout, settings, random_bits, n_slots=n_slots)
+    counter = Counter(
+        frame.clock, layout, settings, random_bits, n_slots=n_slots, bases=bases
+    )
     parts = [counter.feed(tags.times_ps, tags.channels), counter.finish()]
     counts = counter.counts
     if settings.check_wiring:

@@ -88,6 +88,8 @@ class KeysightM8190A(ScpiDevice):
         self.rate_hz = 1.2e10
         self._coupled = False
         self.channels = {n: _Channel() for n in CHANNELS}
+        self._external = False
+        cables.on_trigger(self._triggered)
         self._add_playback()
         self._add_levels()
         self._add_trace()
@@ -97,6 +99,7 @@ class KeysightM8190A(ScpiDevice):
         self._abort()
         self.rate_hz, self._coupled = 1.2e10, False
         self.channels = {n: _Channel() for n in CHANNELS}
+        self._external = False
         for n in CHANNELS:
             self._cables.set_marker(self.name, n, 0.0)
 
@@ -142,8 +145,12 @@ class KeysightM8190A(ScpiDevice):
         self.add("INITiate:CONTinuous#[:STATe]", self._flag("configure", "continuous"))
         self.add("INITiate:GATE#[:STATe]", self._flag("configure", "gated"))
         self.add(
+            "ARM[:SEQuence][:STARt]:TRIGger:SOURce#",
+            Command("configure", self._set_trigger, lambda *_: self._trigger_source),
+        )
+        self.add(
             "STATus:OPERation:RUN:CONDition",
-            Command("start", on_query=lambda *_: "3" if self._cables.playing else "0"),
+            Command("start", on_query=lambda *_: "3" if self._playing else "0"),
         )
         self.add(
             "INSTrument:COUPle[:STATe]",
@@ -194,8 +201,27 @@ class KeysightM8190A(ScpiDevice):
     def _abort(self) -> None:
         for channel in self.channels.values():
             channel.armed = False
-        if self._cables.playing:
-            self._cables.stop()
+        if self._playing:
+            self._cables.stop(self.name)
+
+    @property
+    def _playing(self) -> bool:
+        return self._cables.is_playing(self.name)
+
+    @property
+    def _trigger_source(self) -> str:
+        return "EXT" if self._external else "INT"
+
+    def _set_trigger(self, suffixes: tuple[int, ...], given: list[Parameter]) -> None:
+        """Choose what starts an armed generator; both channels share the input."""
+        self._channel(suffixes)
+        self._external = choice(given, 0, "INTernal", "EXTernal") == "EXT"
+
+    def _triggered(self) -> None:
+        """See the pulse of another generator on the trigger input."""
+        armed = self.channels[1].armed
+        if self._external and armed and not self._playing:
+            self._play()
 
     def _set_coupling(self, _: tuple[int, ...], parameters: list[Parameter]) -> None:
         self._coupled = switch(parameters, 0)
@@ -326,11 +352,12 @@ class KeysightM8190A(ScpiDevice):
         scale = np.array(half_v, dtype=np.float32)[:, None] / np.float32(TOP_CODE)
         once = not self.channels[1].continuous
         try:
-            self._cables.play(codes, codes * scale, self.rate_hz, once=once)
+            self._cables.play(self.name, codes, codes * scale, self.rate_hz, once=once)
         except StateError as error:
             # The laboratory cannot use this waveform; the generator says so.
             raise ScpiError(-221, error.reason) from error
-        if words[0].size and np.any(words[0][:GRANULARITY] & SYNC_MARKER_BIT):
+        marked = words[0].size and np.any(words[0][:GRANULARITY] & SYNC_MARKER_BIT)
+        if marked and not self._external:
             self._cables.trigger()
 
     def _words(self, n: int) -> NDArray[np.int16]:
@@ -351,7 +378,7 @@ class KeysightM8190A(ScpiDevice):
         quiet = all(
             not c.output and c.marker_low_v == 0.0 for c in self.channels.values()
         )
-        return quiet and not self._cables.playing
+        return quiet and not self._playing
 
 
 def _coarser(codes: NDArray[np.int16], lost: int) -> NDArray[np.int16]:

@@ -14,6 +14,7 @@ from sim_backends.settings import Switch
 
 DETECTORS = ("rx.z0", "rx.z1", "rx.x0", "rx.x1")
 PHASE_SIGNAL = "rx.phase"
+BASIS_SIGNAL = "rx.pm"
 
 
 class Light(Protocol):
@@ -62,6 +63,10 @@ class CountedLight(Light, Protocol):
         """
         ...
 
+    def play_basis(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
+        """Start the waveform of Bob's modulator, shape (n,), float32 [V]."""
+        ...
+
     def set_phase_v(self, volts: float) -> None:
         """Drive the phase shifter of the receiver's interferometers."""
         ...
@@ -83,8 +88,6 @@ class Cables:
     ----------
     played : list of ndarray, shape (2, n), int16 [code]
         Truth tap, for tests: what was started, in order.
-    playing : bool
-        Whether a waveform is on the generator's outputs.
     """
 
     def __init__(
@@ -93,12 +96,13 @@ class Cables:
         self.light = light
         self.lock = threading.RLock()
         self.played: list[NDArray[np.int16]] = []
-        self.playing = False
+        self._playing: set[str] = set()
         self._once = False
         self._keep_played = keep_played
         self._switches = _shutters(wiring)
         self._detectors = {s: wiring[s] for s in DETECTORS if s in wiring}
         self._phase_port = wiring.get(PHASE_SIGNAL)
+        self._basis_port = wiring.get(BASIS_SIGNAL, "").partition(":")
         self._on_trigger: list[Callable[[], None]] = []
 
     def on_trigger(self, callback: Callable[[], None]) -> None:
@@ -112,8 +116,18 @@ class Cables:
             with self.lock:
                 self.light.set_level(switch, volts)
 
+    @property
+    def playing(self) -> bool:
+        """Whether a waveform is on a generator's outputs."""
+        return bool(self._playing)
+
+    def is_playing(self, instrument: str) -> bool:
+        """Return whether a waveform is on this generator's outputs."""
+        return instrument in self._playing
+
     def play(
         self,
+        instrument: str,
         codes: NDArray[np.int16],
         samples_v: NDArray[np.float32],
         rate_hz: float,
@@ -122,8 +136,12 @@ class Cables:
     ) -> None:
         """Start a waveform; one played `once` is over after the next record.
 
+        The generator wired to `BASIS_SIGNAL` drives Bob's modulator, any other
+        one Alice's.
+
         Parameters
         ----------
+        instrument : str
         codes : ndarray, shape (2, n), int16 [code]
         samples_v : ndarray, shape (2, n), float32 [V]
         rate_hz : float
@@ -133,8 +151,13 @@ class Cables:
         with self.lock:
             if self._keep_played:
                 self.played.append(codes)
-            self.light.play(samples_v, rate_hz)
-            self.playing, self._once = True, once
+            name, _, port = self._basis_port
+            if name == instrument and isinstance(self.light, CountedLight):
+                self.light.play_basis(samples_v[int(port) - 1], rate_hz)
+            else:
+                self.light.play(samples_v, rate_hz)
+            self._playing.add(instrument)
+            self._once = once
 
     def trigger(self) -> None:
         """Pulse the sync marker."""
@@ -182,11 +205,15 @@ class Cables:
                 if isinstance(self.light, CountedLight):
                     self.light.set_phase_v(volts)
 
-    def stop(self) -> None:
-        """End the waveform."""
+    def stop(self, instrument: str | None = None) -> None:
+        """End the waveform of one generator, or of all."""
         with self.lock:
-            self.light.stop()
-            self.playing = self._once = False
+            if instrument is None or self._playing <= {instrument}:
+                self.light.stop()
+                self._playing.clear()
+                self._once = False
+            else:
+                self._playing.discard(instrument)
 
 
 def _shutters(wiring: Mapping[str, str]) -> dict[str, Switch]:

@@ -122,6 +122,8 @@ def test_m8190a(m8190a):
         ":FREQ:RAST 400000000",
         *(c.format(n=1) for c in channel),
         *(c.format(n=2) for c in channel),
+        ":ARM:TRIG:SOUR1 INT",
+        ":ARM:TRIG:SOUR2 INT",
         ":MARK1:SYNC:VOLT:HIGH 0.5",
         ":MARK1:SYNC:VOLT:LOW 0",
         ":FREQ:RAST?",

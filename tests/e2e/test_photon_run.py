@@ -13,6 +13,7 @@ from dsp.time_tags import slots
 from dsp.time_tags.transmitter import read_back
 from protocols.key_sink.sink import KEY_PURPOSE, PAD_PURPOSE, KeySink
 from scqc.core.errors import (
+    CaptureError,
     KeySinkError,
     PayloadError,
     ProtocolAbort,
@@ -278,3 +279,20 @@ def test_pass_table_travels_with_the_capture(tmp_path):
     assert "pass_file =" not in loaded.text
     config = parse_config(loaded.text, tmp_path / "elsewhere.toml")
     assert len(config.sim.channel.fading.pass_table) == 101
+
+
+def test_two_detectors_and_an_active_choice_of_the_basis(tmp_path):
+    """Bob's modulator chooses; what it was set to is on disk, and of two kinds."""
+    result = run(tmp_path, *SMALL, name="dv_active_quick.toml")
+    assert (tmp_path / "payload.received").read_bytes() == MESSAGE
+    assert len(result.data["counting"]["rates_hz"]) == 2
+    assert mode_of(tmp_path / "bob.scqc") == 0o600
+    (bases,) = (slots.basis(b) for b in read_slot_record(tmp_path / "bob.scqc").bursts)
+    share = bench(name="dv_active_quick.toml").config.bob.basis.z_share
+    sigma = math.sqrt(share * (1 - share) / bases.size)
+    assert abs(np.mean(bases == slots.Z) - share) < 5 * sigma
+    # Half of a wrong guess is wrong: without the record nothing could be sifted.
+    assert result.data["quantum"]["qber"]["x"] < 0.03
+    (tmp_path / "bob.scqc").unlink()
+    with pytest.raises(CaptureError, match="modulator"):
+        offline.process_capture(tmp_path / "capture.h5", tmp_path / "again", Silent())

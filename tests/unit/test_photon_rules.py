@@ -59,6 +59,15 @@ def test_direct_without_payload_makes_no_sense():
         parse_config(text.replace('encoding = "masked"', 'encoding = "direct"', 1))
 
 
+def test_an_active_choice_needs_a_generator_and_all_light():
+    text = (CONFIGS / "dv_active_quick.toml").read_text()
+    text = text.replace("z_fraction = 1.0 ", "z_fraction = 0.5 ", 1)
+    text = text.replace('"rx.pm" = "basis:1"', '"rx.x0" = "tagger:3"', 1)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    assert {p.key for p in caught.value.problems} == {"rx.pm", "z_fraction"}
+
+
 def test_a_missing_pass_is_named(tmp_path):
     text = (CONFIGS / "dv_freespace.toml").read_text()
     path = tmp_path / "bench.toml"

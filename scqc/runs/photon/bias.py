@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driver.bench import Bench
 from dsp.control.bias import PhaseIntegrator
@@ -42,13 +43,15 @@ class BiasLoop:
         """Whether there is something to turn, and a wish to."""
         return self._config.bob.bias.gain > 0.0
 
-    def acquire(self, send: Callable[[], TimeTags]) -> None:
+    def acquire(
+        self, send: Callable[[], tuple[TimeTags, NDArray[np.uint8] | None]]
+    ) -> None:
         """Bring the phase near its place, with bursts that carry nothing.
 
         Parameters
         ----------
         send : callable
-            Sends such a burst and returns Bob's tags.
+            Sends such a burst; returns Bob's tags, and his bases if he chooses them.
 
         Raises
         ------
@@ -61,7 +64,7 @@ class BiasLoop:
         self._set(self._law.start(self._config.bob.bias.start_v))
         error_rad: float | None = None
         for _ in range(PROBES):
-            error_rad = self._measure(send())
+            error_rad = self._measure(*send())
             if error_rad is None:
                 break
             self._set(self._law.update(error_rad, gain=1.0))
@@ -73,8 +76,14 @@ class BiasLoop:
             f"check bob.bias.rad_per_v and what is wired to {BIAS_SIGNAL}"
         )
 
-    def update(self, tags: TimeTags) -> None:
+    def update(self, tags: TimeTags, bases: NDArray[np.uint8] | None) -> None:
         """Learn from a burst; a burst without a lock changes nothing.
+
+        Parameters
+        ----------
+        tags : TimeTags
+        bases : ndarray, shape (n,), uint8 [0 for Z, 1 for X], or None
+            Bob's, if he chooses them.
 
         Raises
         ------
@@ -84,13 +93,13 @@ class BiasLoop:
         if not self.active:
             return
         try:
-            error_rad = self._measure(tags)
+            error_rad = self._measure(tags, bases)
         except (LockError, SyncError):
             return
         if error_rad is not None:
             self._set(self._law.update(error_rad))
 
-    def _measure(self, tags: TimeTags) -> float | None:
+    def _measure(self, tags: TimeTags, bases: NDArray[np.uint8] | None) -> float | None:
         """Return the phase error on the public slots, None without a fringe [rad]."""
         config = self._config
         # Which way a double click falls does not matter for a mean phase.
@@ -103,6 +112,7 @@ class BiasLoop:
             bits,
             config.link.burst_slots,
             self._prior,
+            bases,
         )
         self._prior = received.clock
         fringes = [f for f in received.report.fringes if math.isfinite(f.sigma_rad)]

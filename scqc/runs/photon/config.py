@@ -62,6 +62,22 @@ class TaggerUse(Settings):
     skip_dark_bursts: bool = False
 
 
+class BasisSettings(Settings):
+    """How Bob chooses his basis.
+
+    ``passive``: a beam splitter and four detectors. ``active``: his phase modulator,
+    driven by a generator of his own that starts with Alice's and runs on her clock,
+    and two detectors.
+    """
+
+    choice: Literal["passive", "active"] = "passive"
+    # Share of slots that an active choice puts in the message basis.
+    z_share: float = Field(default=0.8, gt=0.0, lt=1.0)
+    phase_vpi_v: float = Field(default=3.5, gt=0.0)
+    phase_gain: float = Field(default=10.0, gt=0.0)
+    amplitude_vpp: float = Field(default=0.7, gt=0.0)
+
+
 class BiasSettings(Settings):
     """The loop that holds the phase between the two interferometers.
 
@@ -102,6 +118,7 @@ class PhotonBobSettings(Settings):
     instruments: dict[str, InstrumentSettings]
     tagger: TaggerUse = TaggerUse()
     receiver: TagSettings = TagSettings()
+    basis: BasisSettings = BasisSettings()
     bias: BiasSettings = BiasSettings()
 
 
@@ -140,12 +157,19 @@ class PhotonConfig(BenchConfig):
             awg_limit_v=0.5 * transmitter.amplitude_vpp,
         )
 
-    def tag_inputs(self) -> tuple[int, int, int, int]:
-        """Return the tagger's inputs of z0, z1, x0 and x1, from the wiring."""
-        z0, z1, x0, x1 = (
-            int(self.wiring[signal].partition(":")[2]) for signal in DETECTORS
-        )
-        return z0, z1, x0, x1
+    @property
+    def active_basis(self) -> bool:
+        """Whether Bob's modulator chooses his basis."""
+        return self.bob.basis.choice == "active"
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Signals of Bob's detectors: both bases', or the two that serve both."""
+        return DETECTORS[:2] if self.active_basis else DETECTORS
+
+    def tag_inputs(self) -> tuple[int, ...]:
+        """Return the tagger's inputs of `detectors`, from the wiring."""
+        return tuple(int(self.wiring[s].partition(":")[2]) for s in self.detectors)
 
     @model_validator(mode="after")
     def _direct_is_no_bb84(self) -> PhotonConfig:

@@ -155,6 +155,8 @@ def expected_detections(config: PhotonConfig) -> float:
         # Half of the light falls beside the gate.
         eta *= 0.5 * float(np.mean(detectors.efficiency))
         z_fraction = optics.z_fraction
+        if config.active_basis:
+            z_fraction = config.bob.basis.z_share
     channel = PhotonChannel(eta, background, 0.0)
     shares = decoy.intensities.probabilities
     gain = sum(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsp.time_tags import slots
 from protocols.key_sink.pads import MessagePads
 from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel
 from protocols.key_sink.sink import (
@@ -42,7 +43,7 @@ from scqc.store.results import SentMessage, read_transcript, write_transcript
 from scqc.store.slot_record import read_slot_record
 from scqc.store.tag_capture import TagCapture, open_tag_capture
 
-ALICE_NAME = "alice.scqc"
+ALICE_NAME, BOB_NAME = "alice.scqc", "bob.scqc"
 CAPTURE_NAME = "capture.h5"
 TRANSCRIPT_NAME = "transcript.scqc"
 
@@ -126,7 +127,8 @@ class Places:
     alice : Path
         Alice's record, or the folder it is in.
     earlier : Path
-        Folder with the transcript of an earlier processing, if there was one.
+        Folder of the capture: with what Bob's modulator was set to, and the
+        transcript of an earlier processing, if there was one.
     folder : Path
         Where results go.
     """
@@ -184,7 +186,8 @@ def process_block(
     """
     block, sinks = what
     config, run_uuid = config_of(opened), opened.header.run_uuid
-    received = receive_block(opened, config, block, progress, timing)
+    bases = _bob_bases(places, run_uuid) if config.active_basis else None
+    received = receive_block(opened, config, (block, bases), progress, timing)
     with timing.stage("read alice"):
         n_bursts = len(received.bursts)
         prepared, message = _alice_record(places.alice_record, run_uuid, n_bursts)
@@ -243,6 +246,19 @@ def _alice_record(
         )
     prepared = np.concatenate(record.bursts[:n_bursts])
     return prepared, BlockMessage.unpacked(record.message)
+
+
+def _bob_bases(places: Places, run_uuid: str) -> list[NDArray[np.uint8]]:
+    """Return what Bob's modulator was set to, burst by burst."""
+    path = places.earlier / BOB_NAME
+    if not path.exists():
+        raise CaptureError(f"{path}: what Bob's modulator was set to is missing")
+    record = read_slot_record(path)
+    if record.run_uuid != run_uuid:
+        raise CaptureError(
+            f"{path}: of run {record.run_uuid}, the capture is of run {run_uuid}"
+        )
+    return [slots.basis(burst) for burst in record.bursts]
 
 
 def _public_seed(transcript: Path, run_uuid: str) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsp.time_tags import slots
 from dsp.time_tags.pipeline import ReceivedTags, receive_tags
@@ -21,6 +22,9 @@ from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.sinks import party_entropy
 from scqc.store.tag_capture import TagCapture
+
+# Inputs that no tagger has, for the detectors that an active choice does without.
+_NOWHERE = (254, 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,14 @@ class ReceivedBlock:
 
 def receiver_settings(config: PhotonConfig) -> TagSettings:
     """Return the receiver's settings with the inputs of the wiring."""
-    return config.bob.receiver.model_copy(update={"inputs": config.tag_inputs()})
+    inputs = (*config.tag_inputs(), *_NOWHERE)[:4]
+    return config.bob.receiver.model_copy(update={"inputs": inputs})
 
 
 def receive_block(
     opened: TagCapture,
     config: PhotonConfig,
-    block: int,
+    what: tuple[int, list[NDArray[np.uint8]] | None],
     progress: Progress,
     timing: Timing,
 ) -> ReceivedBlock:
@@ -69,6 +74,7 @@ def receive_block(
     SignalError
         If a burst is bad, or no burst has light.
     """
+    block, bases = what
     link = config.link
     entropy = party_entropy(config, f"bob/double clicks/{block}")
     settings = receiver_settings(config)
@@ -85,7 +91,13 @@ def receive_block(
             bits = random_bits(entropy, tags.times_ps.size // 2 + 8)
             try:
                 burst = receive_tags(
-                    tags, link, settings, bits, link.burst_slots, prior
+                    tags,
+                    link,
+                    settings,
+                    bits,
+                    link.burst_slots,
+                    prior,
+                    None if bases is None else bases[number],
                 )
             except (LockError, SyncError) as error:
                 if not config.bob.tagger.skip_dark_bursts:

@@ -60,7 +60,7 @@ def _tags(data: dict[str, Any], plots: dict[str, Any]) -> str:
     )
     rows = [(t, f"{counting[n]:,}") for t, n in zip(says, names, strict=True)]
     rates = ", ".join(f"{rate:,.0f}" for rate in counting["rates_hz"])
-    rows.append(("tags per second: z0, z1, x0, x1", rates))
+    rows.append(("tags per second, each detector", rates))
     shares = ", ".join(f"{share:.3f}" for share in counting["efficiencies"])
     rows.append(("relative efficiency within a basis", shares))
     return report_html.picture(

@@ -20,12 +20,18 @@ SIGNALS = {
     "tx.pm": ("awg", False),
     "rx.z0": ("time-tagger", False),
     "rx.z1": ("time-tagger", False),
-    "rx.x0": ("time-tagger", False),
-    "rx.x1": ("time-tagger", False),
     "switch.signal": ("awg", True),
 }
+#: With a beam splitter that chooses the basis: two detectors more.
+PASSIVE_SIGNALS = {
+    "rx.x0": ("time-tagger", False),
+    "rx.x1": ("time-tagger", False),
+}
+#: With Bob's modulator that chooses it.
+ACTIVE_SIGNALS = {"rx.pm": ("awg", False)}
 #: Only with a bias loop.
 PHASE_SIGNAL = {"rx.phase": ("phase-modulator", False)}
+EVERY_SIGNAL = SIGNALS | PASSIVE_SIGNALS | ACTIVE_SIGNALS | PHASE_SIGNAL
 #: What the generators' granularity asks of a segment [Sa].
 SEGMENT_SAMPLES, SHORTEST_SAMPLES = 64, 320
 Found = Iterator[tuple[str, str, object, str]]
@@ -49,7 +55,8 @@ def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
 
 
 def _signals(config: PhotonConfig) -> dict[str, tuple[str, bool]]:
-    return SIGNALS | (PHASE_SIGNAL if config.bob.bias.gain > 0.0 else {})
+    choice = ACTIVE_SIGNALS if config.active_basis else PASSIVE_SIGNALS
+    return SIGNALS | choice | (PHASE_SIGNAL if config.bob.bias.gain > 0.0 else {})
 
 
 def _instruments(config: PhotonConfig) -> Found:
@@ -58,13 +65,14 @@ def _instruments(config: PhotonConfig) -> Found:
         yield "bob.instruments", name, name, limit
     roles = Counter(str(s.role) for s in config.instruments.values())
     for role in sorted({role for role, _ in _signals(config).values()}):
-        if roles[role] != 1:
-            limit = f"{roles[role]} instruments play this role, the scheme needs 1"
+        wanted = 2 if role == "awg" and config.active_basis else 1
+        if roles[role] != wanted:
+            limit = f"{roles[role]} instruments play it, the scheme needs {wanted}"
             yield "instruments", "role", role, limit
 
 
 def _wiring(config: PhotonConfig) -> Found:
-    wanted, known = _signals(config), SIGNALS | PHASE_SIGNAL
+    wanted, known = _signals(config), EVERY_SIGNAL
     for signal in (s for s in wanted if s not in config.wiring):
         yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
     used: dict[str, str] = {}
@@ -88,7 +96,7 @@ def _port(config: PhotonConfig, signal: str, wired: str) -> Found:
     if port not in ports:
         limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
         yield "wiring", signal, wired, limit
-    role, marker = (SIGNALS | PHASE_SIGNAL).get(signal, (settings.role, False))
+    role, marker = EVERY_SIGNAL.get(signal, (settings.role, False))
     if settings.role != role or port.startswith("marker") is not marker:
         kind = "a marker" if marker else "a channel"
         yield "wiring", signal, wired, f"must be {kind} of the {role}"
@@ -157,6 +165,10 @@ def _virtual_laboratory(config: PhotonConfig) -> Found:
     if abs(rate_hz - config.link.slot_rate_hz) > 1e-9 * rate_hz:
         limit = f"the laser must pulse once per slot, {config.link.slot_rate_hz:g} Hz"
         yield "sim.source", "pulse_rate_hz", rate_hz, limit
+    z_fraction = config.sim.interferometer.z_fraction
+    if config.active_basis and z_fraction != 1.0:
+        limit = "an active choice has one interferometer: all light must go there"
+        yield "sim.interferometer", "z_fraction", z_fraction, limit
     dead_s = config.sim.detectors.dead_time_s
     if config.bob.receiver.dead_time_s < dead_s:
         limit = f"must not be shorter than the detectors' own, {dead_s:g} s"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 
 from driver.bench import Bench
 from driver.capture import SIGNAL_SWITCH, acquire_tags
-from driver.hal import AwgConfig, TaggerChannel, TaggerConfig
+from driver.hal import (
+    ArbitraryWaveformGenerator,
+    AwgConfig,
+    TaggerChannel,
+    TaggerConfig,
+)
+from dsp.time_tags.slots import BASIS_SHIFT
 from dsp.time_tags.transmitter import pulse_waveform
 from protocols.schemes import direct
+from scqc.core.errors import StateError
 from scqc.core.records import TimeTags, Waveform
 from scqc.core.rng import EntropySource
 from scqc.runs.journal import Journal
@@ -27,7 +34,7 @@ from scqc.runs.photon.bias import BiasLoop
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.photon.pads import pads_of
 from scqc.runs.photon.prepare import BlockMessage, prepare_burst, word_id
-from scqc.runs.photon.process import ALICE_NAME, CAPTURE_NAME
+from scqc.runs.photon.process import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.progress import Progress
 from scqc.runs.sinks import Sinks, party_entropy
 from scqc.runs.station import station
@@ -36,6 +43,7 @@ from scqc.store.slot_record import SlotRecordWriter
 from scqc.store.tag_capture import TagCaptureWriter
 
 _AWG_CHANNELS = 2
+BASIS_SIGNAL = "rx.pm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,15 @@ def open_session(
     journal.write("bench", "safe state")
 
 
+def _generator(bench: Bench, signal: str) -> ArbitraryWaveformGenerator:
+    """Return the generator that drives `signal`."""
+    name, _ = bench.resolve(signal)
+    found = bench.instrument(name)
+    if not isinstance(found, ArbitraryWaveformGenerator):
+        raise StateError(name, signal, "is no waveform generator")
+    return found
+
+
 class PhotonSession:
     """Alice's generator and Bob's tagger, connected and configured.
 
@@ -93,7 +110,11 @@ class PhotonSession:
         self._config = work.config
         # One stream for the run: no block repeats the slots of another.
         self._entropy: EntropySource = party_entropy(work.config, "alice/slots")
+        self._bob_entropy = party_entropy(work.config, "bob/bases")
         self._bias = BiasLoop(work.config, bench)
+        self._alice = _generator(bench, "tx.im")
+        active = work.config.active_basis
+        self._bob = _generator(bench, BASIS_SIGNAL) if active else None
 
     def configure(self) -> None:
         """Set rates, levels and thresholds; open the shutter."""
@@ -101,12 +122,13 @@ class PhotonSession:
         amplitude_vpp = config.alice.transmitter.amplitude_vpp
         rate_hz = config.link.slot_rate_hz * config.link.samples_per_slot
         levels = {n: amplitude_vpp for n in range(1, _AWG_CHANNELS + 1)}
-        bench.awg.configure(AwgConfig(rate_hz, levels))
+        self._alice.configure(AwgConfig(rate_hz, levels))
+        if self._bob is not None:
+            levels = {n: config.bob.basis.amplitude_vpp for n in levels}
+            self._bob.configure(AwgConfig(rate_hz, levels, "external"))
         bench.switch(SIGNAL_SWITCH).set_open(True)
         # Fresh slots that are kept nowhere: they only carry the public ones.
-        self._bias.acquire(
-            lambda: self.burst(prepare_burst(config, self._entropy, 0, None))
-        )
+        self._bias.acquire(self._probe)
 
     def capture(
         self, block: int, message: BlockMessage, sinks: Sinks, progress: Progress
@@ -140,26 +162,81 @@ class PhotonSession:
                 alice, work.run_uuid, message.packed(), link.burst_slots
             ) as record,
             TagCaptureWriter(home / CAPTURE_NAME, header, link.bursts) as capture,
+            self._basis_record(home) as bases_record,
         ):
             for number in range(link.bursts):
                 prepared = prepare_burst(config, self._entropy, number, word)
                 record.add(prepared)
-                tags = self.burst(prepared)
+                bases = self._draw_bases()
+                if bases_record is not None and bases is not None:
+                    bases_record.add(bases << np.uint8(BASIS_SHIFT))
+                tags = self.burst(prepared, bases)
                 capture.add(number, tags)
-                self._bias.update(tags)
+                self._bias.update(tags, bases)
                 progress.advance()
             self._journal.write("burst", f"block {block}: {link.bursts} bursts stored")
         return home
 
-    def burst(self, prepared: NDArray[np.uint8]) -> TimeTags:
-        """Send one burst and return Bob's tags."""
+    def _basis_record(
+        self, home: Path
+    ) -> AbstractContextManager[SlotRecordWriter | None]:
+        """Return the file of Bob's bases; they are raw key material like his tags."""
+        if self._bob is None:
+            return nullcontext()
+        n = self._config.link.burst_slots
+        return SlotRecordWriter(home / BOB_NAME, self._work.run_uuid, b"", n)
+
+    def _draw_bases(self) -> NDArray[np.uint8] | None:
+        """Return Bob's choice for a burst; None when a beam splitter chooses."""
+        if self._bob is None:
+            return None
+        n, share = self._config.link.burst_slots, self._config.bob.basis.z_share
+        words = np.frombuffer(self._bob_entropy.read(2 * n), dtype="<u2")
+        return (words >= round(share * (1 << 16))).astype(np.uint8)
+
+    def _probe(self) -> tuple[TimeTags, NDArray[np.uint8] | None]:
+        """Send fresh slots that are kept nowhere: they only carry the public ones."""
+        bases = self._draw_bases()
+        prepared = prepare_burst(self._config, self._entropy, 0, None)
+        return self.burst(prepared, bases), bases
+
+    def burst(
+        self, prepared: NDArray[np.uint8], bases: NDArray[np.uint8] | None = None
+    ) -> TimeTags:
+        """Send one burst and return Bob's tags.
+
+        Parameters
+        ----------
+        prepared : ndarray, shape (n,), uint8 [code]
+        bases : ndarray, shape (n,), uint8 [0 for Z, 1 for X], optional
+            What Bob's modulator is set to.
+        """
         config = self._config
+        if self._bob is not None and bases is not None:
+            self._load_bases(self._bob, bases)
         self._load(pulse_waveform(prepared, config.link, config.pulses))
         use = config.bob.tagger
         channel = TaggerChannel(threshold_v=use.threshold_v)
         inputs = TaggerConfig({n: channel for n in config.tag_inputs()})
         duration_s = prepared.size / config.link.slot_rate_hz + use.margin_s
-        return acquire_tags(self._bench, inputs, duration_s, use.timeout_s)
+        if self._bob is not None:
+            # Armed: the marker of Alice's first samples is its trigger.
+            self._bob.start()
+        return acquire_tags(self._bench, inputs, duration_s, use.timeout_s, self._alice)
+
+    def _load_bases(
+        self, generator: ArbitraryWaveformGenerator, bases: NDArray[np.uint8]
+    ) -> None:
+        """Upload what Bob's modulator does: nothing for Z, a quarter turn for X."""
+        config, basis = self._config, self._config.bob.basis
+        _, port = self._bench.resolve(BASIS_SIGNAL)
+        quarter_v = 0.5 * basis.phase_vpi_v / basis.phase_gain
+        per_slot = config.link.samples_per_slot
+        samples = np.zeros((_AWG_CHANNELS, bases.size * per_slot), dtype=np.float32)
+        row = samples[int(port) - 1].reshape(-1, per_slot)
+        row[:, per_slot // 2 :] = (np.float32(quarter_v) * bases)[:, None]
+        rate_hz = config.link.slot_rate_hz * per_slot
+        generator.upload(Waveform(samples, rate_hz))
 
     def _load(self, waveform: Waveform) -> None:
         """Upload at once, or as segments that are played without a gap."""
@@ -167,12 +244,12 @@ class PhotonSession:
         samples = waveform.samples if intensity_port == "1" else waveform.samples[::-1]
         n_segments = self._config.alice.transmitter.segments
         if n_segments == 1:
-            self._bench.awg.upload(
+            self._alice.upload(
                 Waveform(np.ascontiguousarray(samples), waveform.rate_hz)
             )
             return
         parts = np.split(samples, n_segments, axis=1)
-        self._bench.awg.upload_segments(
+        self._alice.upload_segments(
             [Waveform(np.ascontiguousarray(p), waveform.rate_hz) for p in parts]
         )
 

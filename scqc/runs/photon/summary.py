@@ -67,7 +67,7 @@ def summarise(
         "payload": _payload(results, config),
         "quantum": _quantum(results, config),
         "sync": _sync(results),
-        "counting": _counting(results),
+        "counting": _counting(results, config),
         "reconciliation": _reconciliation(results),
         "sink": _sink(results),
         "key": _key(results, config),
@@ -198,15 +198,16 @@ def _sync(results: Sequence[BlockResult]) -> dict[str, Any]:
     }
 
 
-def _counting(results: Sequence[BlockResult]) -> dict[str, Any]:
+def _counting(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
+    n = len(config.detectors)
     reports = [burst.report for burst in _locked(results)]
     names = ("tags", "in_gate", "dead", "double", "cross", "outside", "late")
     return {
         name: int(sum(getattr(r.counts, name) for r in reports)) for name in names
     } | {
         "detections": sum(r.received.received.places.size for r in results),
-        "rates_hz": np.mean([r.rates_hz for r in reports], axis=0).tolist(),
-        "efficiencies": np.mean([r.efficiencies for r in reports], axis=0).tolist(),
+        "rates_hz": np.mean([r.rates_hz[:n] for r in reports], axis=0).tolist(),
+        "efficiencies": np.mean([r.efficiencies[:n] for r in reports], axis=0).tolist(),
     }
 
 
