@@ -17,8 +17,9 @@ from dsp.coding.frames import FrameCodec
 from protocols import verification
 from protocols.authentication.polynomial_hash import PolynomialHash
 from protocols.privacy_amplification import toeplitz
-from protocols.reconciliation import multidimensional
+from protocols.reconciliation import cascade, ladder, multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
+from protocols.security.decoy import binary_entropy
 from scqc.core.rng import SystemEntropy, stream
 
 #: (rate, raw bit error rate) of the classical code.
@@ -37,6 +38,22 @@ RECONCILIATION_POINTS = (
     (0.2557, 0.86, 1024, 40),
     (0.2557, 0.91, 2560, 20),
 )
+#: (error rate, bits per frame, frames) of the ladder.
+LADDER_POINTS = (
+    (0.01, 102_400, 30),
+    (0.015, 102_400, 30),
+    (0.02, 102_400, 30),
+    (0.03, 102_400, 30),
+    (0.05, 102_400, 30),
+    (0.07, 102_400, 30),
+    (0.09, 102_400, 30),
+    (0.02, 20_000, 60),
+    (0.05, 20_000, 60),
+    (0.02, 819_200, 6),
+    (0.05, 819_200, 6),
+)
+#: Error rates of Cascade, and its frames of 65 536 bits.
+CASCADE_POINTS = ((0.003, 16), (0.005, 16), (0.01, 16), (0.015, 16), (0.03, 16))
 
 
 def _noise_for(raw_ber: float) -> float:
@@ -123,6 +140,87 @@ def bench_reconciliation(
     }
 
 
+def bench_ladder(
+    error_rate: float, frame_bits: int, frames: int
+) -> dict[str, float | str]:
+    """Words, checks, decoding and reveals, at an error rate known beforehand."""
+    code = ladder.plan_frames(frame_bits, error_rate, 10**9, frame_bits).code
+    rng = stream(1, f"bench/ladder/{error_rate}/{frame_bits}")
+    rows, iterations, retried, lost, seconds = [], [], 0, 0, 0.0
+    for frame in range(-1, frames):  # frame -1 warms up
+        shape = (1, code.n_bits)
+        alice = rng.integers(0, 2, shape, dtype=np.uint8)
+        errors = (rng.random(shape) < error_rate).astype(np.uint8)
+        free = (1, code.n_bits - code.min_rows)
+        information = rng.integers(0, 2, free, dtype=np.uint8)
+        start = time.perf_counter()
+        word = code.encode(information)
+        noisy = word ^ alice ^ (alice ^ errors)
+        disclosed, spent = code.min_rows, 0
+        syndromes = code.checks(noisy, disclosed)
+        while True:
+            found = code.decode(syndromes, error_rate, 150)
+            spent += int(found.iterations[0])
+            upto = code.next_rows(disclosed)
+            if found.converged[0] or upto == disclosed:
+                break
+            told = code.further_checks(word, disclosed, upto)
+            more = told ^ code.further_checks(noisy, disclosed, upto)
+            syndromes = np.concatenate([syndromes, more], axis=1)
+            disclosed = upto
+        if frame >= 0:
+            seconds += time.perf_counter() - start
+            rows.append(disclosed)
+            iterations.append(spent)
+            retried += disclosed > code.min_rows
+            lost += not np.array_equal(found.errors, errors)
+    limit = code.n_bits * binary_entropy(error_rate)
+    return {
+        "part": "ladder",
+        "qber": error_rate,
+        "n": code.n_bits,
+        "frames": frames,
+        "f_first": code.min_rows / limit,
+        "fer_first": retried / frames,
+        "f": float(np.mean(rows)) / limit,
+        "fer": lost / frames,
+        "iterations": float(np.mean(iterations)),
+        "mbit_per_s": frames * code.n_bits / seconds / 1e6,
+    }
+
+
+def bench_cascade(error_rate: float, frames: int) -> dict[str, float | str]:
+    """Cascade between two parties on one core; both parties' time is counted."""
+    rng = stream(1, f"bench/cascade/{error_rate}")
+    seconds = 0.0
+    for n_frames in (1, frames):  # the first warms up
+        plan = cascade.plan_frames(n_frames * 65_536, error_rate, 65_536)
+        shape = (plan.n_frames, plan.n_bits)
+        bits = rng.integers(0, 2, shape, dtype=np.uint8)
+        errors = (rng.random(shape) < error_rate).astype(np.uint8)
+        start = time.perf_counter()
+        alice = cascade.Cascade(bits, False, plan, bytes(32))
+        bob = cascade.Cascade(bits ^ errors, True, plan, bytes(32))
+        while bob.n_questions:
+            asked, told = bob.parities(), alice.parities()
+            alice.learn(told, asked)
+            bob.learn(asked, told)
+        seconds = time.perf_counter() - start
+    f = float(np.mean(bob.asked)) / plan.n_bits / binary_entropy(error_rate)
+    lost = int(np.sum((bob.errors != errors).any(axis=1)))
+    return {
+        "part": "cascade",
+        "qber": error_rate,
+        "n": plan.n_bits,
+        "frames": frames,
+        "f_one_direction": f,
+        "f_both_directions": 2 * f,
+        "fer": lost / frames,
+        "round_trips": bob.round_trips,
+        "mbit_per_s": 2 * bits.size / seconds / 1e6,
+    }
+
+
 def bench_privacy(n: int) -> dict[str, float | str]:
     """Toeplitz hash to a tenth of the input."""
     rng = stream(1, f"bench/privacy/{n}")
@@ -149,6 +247,8 @@ def measure() -> list[dict[str, float | str]]:
     """Return all figures."""
     rows = [bench_fec(*point) for point in FEC_POINTS]
     rows += [bench_reconciliation(*point) for point in RECONCILIATION_POINTS]
+    rows += [bench_ladder(*point) for point in LADDER_POINTS]
+    rows += [bench_cascade(*point) for point in CASCADE_POINTS]
     rows += [bench_privacy(n) for n in (1_000_000, 10_000_000)]
     return [*rows, bench_hash()]
 

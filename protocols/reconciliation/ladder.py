@@ -34,7 +34,7 @@ STEP_SHARE, STEP_GROWTH = 0.01, 0.35
 #: Measured, with frames of 102 400 bits: one in four to one in eight needs more.
 FIRST_EFFICIENCY = (
     (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.09),
-    (1.45, 1.22, 1.15, 1.12, 1.09, 1.08, 1.07, 1.065, 1.08),
+    (1.45, 1.21, 1.14, 1.11, 1.09, 1.08, 1.07, 1.065, 1.08),
 )
 #: Smallest and largest lifting size; shorter vectors and cycles are of no use.
 SIZES = (16, 2048)

@@ -29,15 +29,15 @@ DEGREES = (2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30)
 #: Base rows, and how many base columns have each of the `DEGREES`; linear in
 #: between. From density evolution for the binary symmetric channel (message grid
 #: 0.08, up to 150 iterations, at most as many columns of degree 2 as the chain
-#: holds); its thresholds lie 53, 13, 8, 8, 7.5, 6, 5, 4.5, 7 and 7 % above the
+#: holds); its thresholds lie 53, 13, 8, 7, 6, 5, 5, 4.5, 7 and 7 % above the
 #: Shannon limit.
 DESIGNS: dict[int, tuple[int, ...]] = {
     12: (0, 520, 0, 0, 0, 3, 25, 132, 120, 0, 0),
     24: (8, 451, 0, 0, 64, 65, 48, 83, 50, 0, 31),
     40: (39, 433, 0, 0, 0, 161, 88, 0, 0, 38, 41),
-    80: (79, 447, 0, 0, 0, 103, 102, 7, 0, 43, 19),
-    120: (119, 437, 0, 0, 0, 85, 104, 0, 0, 55, 0),
-    160: (159, 408, 0, 0, 0, 94, 84, 0, 0, 38, 17),
+    80: (79, 441, 0, 0, 0, 85, 134, 0, 0, 5, 56),
+    120: (119, 428, 0, 0, 0, 70, 129, 0, 0, 3, 51),
+    160: (159, 398, 0, 0, 0, 111, 70, 0, 0, 0, 62),
     200: (199, 376, 0, 0, 0, 97, 78, 0, 0, 12, 38),
     260: (259, 322, 0, 0, 0, 149, 15, 0, 0, 0, 55),
     340: (337, 228, 0, 71, 11, 47, 64, 4, 0, 0, 38),
