@@ -14,7 +14,7 @@ run: $(READY)
 	$(BIN)/scqc run lab_configs/cv_fiber_10km.toml --payload lab_configs/payload.txt
 
 test: $(READY)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 # What must be green besides the tests, a line each.
 check: $(READY)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from driver.links import check_resource
 from driver.registry import DRIVERS, nearest
@@ -49,6 +55,15 @@ class InstrumentSettings(Settings):
             raise ValueError(f"unknown driver {value!r}, {nearest(value)}")
         return value
 
+    @field_validator("resource")
+    @classmethod
+    def _well_formed(cls, value: str, info: ValidationInfo) -> str:
+        # How an address is written hangs on the driver; an unknown one is told of.
+        driver = info.data.get("driver")
+        if driver in DRIVERS:
+            check_resource(DRIVERS[driver].link, "resource", value)
+        return value
+
     @model_validator(mode="after")
     def _driver_fits_role(self) -> InstrumentSettings:
         if DRIVERS[self.driver].role != self.role:
@@ -56,7 +71,6 @@ class InstrumentSettings(Settings):
                 f"driver {self.driver!r} is for role {DRIVERS[self.driver].role!r}, "
                 f"not {self.role!r}"
             )
-        check_resource(DRIVERS[self.driver].link, "resource", self.resource)
         return self
 
 

@@ -64,7 +64,13 @@ class CountedLight(Light, Protocol):
         ...
 
     def play_basis(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
-        """Start the waveform of Bob's modulator, shape (n,), float32 [V]."""
+        """Start the waveform of Bob's modulator.
+
+        Parameters
+        ----------
+        samples_v : ndarray, shape (n,), float32 [V]
+        rate_hz : float
+        """
         ...
 
     def set_phase_v(self, volts: float) -> None:

@@ -36,24 +36,32 @@ def only(text):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_shipped_benches_are_valid_and_survive_being_shown(path):
     loaded = load_config(path)
-    assert loaded.text == path.read_text()
+    # But for a table of numbers in the place of its file's name.
+    lines = zip(loaded.text.splitlines(), path.read_text().splitlines(), strict=True)
+    assert all(a == b or b.startswith("pass_file") for a, b in lines)
     assert loaded.config.sim is not None
     assert parse_config(as_toml(loaded.config)) == loaded.config
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in SHIPPED if p.name.startswith("cv")], ids=lambda p: p.name
+)
 def test_the_number_of_symbols_is_what_the_transmitter_sends(path):
     config = load_config(path).config
     assert total_symbols(config) == config.link.bursts * burst_symbols(config)
 
 
-def test_all_five_benches_are_shipped():
+def test_all_benches_are_shipped():
     assert {p.stem for p in SHIPPED} >= {
         "cv_fiber_10km",
         "cv_quick",
         "cv_gmcs_10km",
         "cv_bpsk_quick",
         "cv_ber_3e-2",
+        "dv_fiber_50km",
+        "dv_freespace",
+        "dv_quick",
+        "dv_active_quick",
     }
 
 
