@@ -127,6 +127,9 @@ def test_figures_agree_with_the_bench(quick):
     # Slots are longer in Bob's clock by his clock's error.
     assert abs(1e6 * data["sync"]["df"] + sim.tagger.clock_error_ppm) < 0.01
     assert 0.0 < data["sync"]["delay_s"] < 1.0e-3
+    # This bench's detectors have none.
+    for one in data["counting"]["afterpulse"]:
+        assert abs(one["probability"]) < 5 * one["sigma"] < 0.05
 
 
 def test_processing_the_capture_again_gives_the_same(quick, tmp_path):

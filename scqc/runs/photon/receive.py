@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp.time_tags import slots
+from dsp.time_tags.diagnostics import Afterpulsing, afterpulsing
 from dsp.time_tags.pipeline import ReceivedTags, receive_tags
 from dsp.time_tags.settings import TagSettings
 from dsp.time_tags.slot_clock import SlotClock
@@ -15,6 +16,7 @@ from dsp.time_tags.sync import sync_pattern
 from protocols.schemes import direct
 from protocols.schemes.photon_bob import Received
 from scqc.core.errors import LockError, SignalError, SyncError
+from scqc.core.records import TimeTags
 from scqc.core.rng import random_bits
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.photon.prepare import word_id
@@ -25,6 +27,8 @@ from scqc.store.tag_capture import TagCapture
 
 # Inputs that no tagger has, for the detectors that an active choice does without.
 _NOWHERE = (254, 255)
+# Lags looked at for afterpulses: half of it is near, half is the level.
+_AFTERPULSE_PS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,14 @@ class ReceivedBlock:
         Per burst; None where no light was found.
     problems : list of str
         Why those bursts are missing.
+    afterpulsing : list of Afterpulsing
+        Of each detector, from the first burst with light.
     """
 
     received: Received = field(repr=False)
     bursts: list[ReceivedTags | None] = field(repr=False)
     problems: list[str]
+    afterpulsing: list[Afterpulsing]
 
     @property
     def locked(self) -> list[ReceivedTags]:
@@ -81,6 +88,7 @@ def receive_block(
     bursts: list[ReceivedTags | None] = []
     problems: list[str] = []
     prior: SlotClock | None = None
+    afterpulses: list[Afterpulsing] = []
     # A salvaged capture ends with its last whole burst.
     whole = opened.complete_bursts()
     n_bursts = next((n for n, k in enumerate(whole) if n != k), len(whole))
@@ -107,12 +115,29 @@ def receive_block(
                 continue
             bursts.append(burst)
             prior = burst.clock
+            if not afterpulses:
+                afterpulses = _afterpulses(tags, config)
             progress.advance()
     if all(burst is None for burst in bursts):
         why = problems[0] if problems else "none was finished"
         raise SignalError(f"{opened.path}: no burst has light; {why}")
     received = _join(bursts, config, (opened.header.run_uuid, block))
-    return ReceivedBlock(received, bursts, problems)
+    return ReceivedBlock(received, bursts, problems, afterpulses)
+
+
+def _afterpulses(tags: TimeTags, config: PhotonConfig) -> list[Afterpulsing]:
+    """Return the afterpulses of every detector that has clicks to tell by.
+
+    Bins of whole slots: the pulses' own comb is flat in them.
+    """
+    slot_ps = max(1, round(1e12 / config.link.slot_rate_hz))
+    window_ps = 4 * slot_ps * max(1, round(_AFTERPULSE_PS / (4 * slot_ps)))
+    found = []
+    for number in config.tag_inputs():
+        times_ps = np.sort(tags.times_ps[tags.channels == number], kind="stable")
+        if times_ps.size > 1:
+            found.append(afterpulsing(times_ps, window_ps, slot_ps))
+    return found
 
 
 def _join(

@@ -63,6 +63,10 @@ def _tags(data: dict[str, Any], plots: dict[str, Any]) -> str:
     rows.append(("tags per second, each detector", rates))
     shares = ", ".join(f"{share:.3f}" for share in counting["efficiencies"])
     rows.append(("relative efficiency within a basis", shares))
+    after = ", ".join(
+        f"{a['probability']:.4f} ± {a['sigma']:.4f}" for a in counting["afterpulse"]
+    )
+    rows.append(("afterpulses per tag, each detector", after))
     return report_html.picture(
         figures.slot_histogram(plots),
         "Histogram of the tags within a slot",

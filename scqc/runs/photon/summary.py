@@ -207,6 +207,10 @@ def _counting(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str,
     } | {
         "detections": sum(r.received.received.places.size for r in results),
         "rates_hz": np.mean([r.rates_hz[:n] for r in reports], axis=0).tolist(),
+        "afterpulse": [
+            {"probability": a.probability, "sigma": a.sigma}
+            for a in results[0].received.afterpulsing
+        ],
         "efficiencies": np.mean([r.efficiencies[:n] for r in reports], axis=0).tolist(),
     }
 
