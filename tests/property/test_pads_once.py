@@ -21,9 +21,13 @@ events = st.lists(
         st.tuples(st.just("follow"), st.integers(0, 20)),
         st.tuples(st.just("align"), st.just(0)),
         st.tuples(st.just("reopen"), st.sampled_from([0, 1])),
-        st.tuples(st.just("forge"), st.tuples(*[st.integers(0, 100)] * 3)),
+        st.tuples(
+            st.just("forge"),
+            st.tuples(st.integers(0, 2), st.integers(-1, 66), st.integers(-1, 66)),
+        ),
     ),
-    max_size=14,
+    min_size=4,
+    max_size=16,
 )
 
 
