@@ -284,6 +284,28 @@ def test_pass_table_travels_with_the_capture(tmp_path):
     assert len(config.sim.channel.fading.pass_table) == 101
 
 
+def test_what_was_spent_stays_spent_and_the_journal_says_so(tmp_path, monkeypatch):
+    """An abort after the words were published: no message, no key, pad gone."""
+    from protocols.schemes import photon_bob
+
+    def refuse(basis, rate, security):
+        if basis == "Z":
+            raise ProtocolAbort("error rate: broken on purpose")
+
+    monkeypatch.setattr(photon_bob, "refuse_errors", refuse)
+    with pytest.raises(ProtocolAbort, match="on purpose"):
+        run(tmp_path, *SMALL)
+    journal = (tmp_path / "journal.jsonl").read_text()
+    for name in ("alice", "bob"):
+        with KeySink(tmp_path / "keys" / f"{name}.sqlite") as sink:
+            left = sink.available_bits(PAD_PURPOSE, ALICE_TO_BOB, True)
+            assert left == 65_536 - 8 * len(MESSAGE)
+            assert not [e for e in sink.list() if "/0/" in e.identifier]
+        assert f"{name}: spent for ever: start/alice-to-bob/pad[0:" in journal
+    assert "on purpose" in journal
+    assert not (tmp_path / "payload.received").exists()
+
+
 def test_two_detectors_and_an_active_choice_of_the_basis(tmp_path):
     """Bob's modulator chooses; what it was set to is on disk, and of two kinds."""
     result = run(tmp_path, *SMALL, name="dv_active_quick.toml")

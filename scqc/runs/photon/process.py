@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp.time_tags import slots
-from protocols.key_sink.pads import MessagePads
 from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel
 from protocols.key_sink.sink import (
     AUTHENTICATION_PURPOSE,
     KEY_PURPOSE,
     PAD_PURPOSE,
-    KeySink,
 )
 from protocols.messages.photon import CheckBits
 from protocols.messages.wire import decode
@@ -32,13 +30,13 @@ from scqc.core.records import KeyBlock
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import parse_config
 from scqc.runs.photon.config import PhotonConfig
-from scqc.runs.photon.pads import pads_of, sink_level
+from scqc.runs.photon.pads import JournaledPads, sink_level
 from scqc.runs.photon.prepare import BlockMessage
 from scqc.runs.photon.receive import ReceivedBlock, receive_block
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
-from scqc.runs.sinks import Sinks, link_keys, open_sinks, party_entropy
+from scqc.runs.sinks import Keys, Sinks, link_keys, open_sinks, party_entropy
 from scqc.store.results import SentMessage, read_transcript, write_transcript
 from scqc.store.slot_record import read_slot_record
 from scqc.store.tag_capture import TagCapture, open_tag_capture
@@ -200,15 +198,13 @@ def process_block(
         for sink in sinks:
             sink.claim(run_uuid, block)
         alice, bob, said = _converse(
-            (prepared, received), message, config, (run_uuid, block), sinks, earlier
+            (prepared, received, message),
+            (config, f"{run_uuid}/{block}"),
+            _pads(config, sinks, journal),
+            link_keys(sinks, simulated=config.sim is not None),
+            earlier,
         )
     write_transcript(places.folder / TRANSCRIPT_NAME, run_uuid, said)
-    if alice.pad is not None:
-        spent = ", ".join(
-            f"{p.identifier}[{p.start_bit}:{p.start_bit + p.n_bits}]"
-            for p in alice.pad.ranges
-        )
-        journal.write("pad", f"block {block}: spent {spent}")
     refilled = _store_keys((alice, bob), sinks, config, (run_uuid, block), journal)
     delivered = _delivered(alice, bob)
     if delivered is not None:
@@ -275,12 +271,23 @@ def _public_seed(transcript: Path, run_uuid: str) -> bytes | None:
     return None
 
 
+Pads = tuple[JournaledPads, JournaledPads]
+
+
+def _pads(config: PhotonConfig, sinks: Sinks, journal: Journal) -> Pads:
+    """Return both parties' message pads."""
+    alice, bob = sinks
+    return (
+        JournaledPads(config, alice, journal, "alice"),
+        JournaledPads(config, bob, journal, "bob"),
+    )
+
+
 def _converse(
-    both: tuple[NDArray[np.uint8], ReceivedBlock],
-    message: BlockMessage,
-    config: PhotonConfig,
-    name: tuple[str, int],
-    sinks: Sinks,
+    have: tuple[NDArray[np.uint8], ReceivedBlock, BlockMessage],
+    what: tuple[PhotonConfig, str],
+    pads: Pads,
+    keys: tuple[Keys, Keys],
     seed: bytes | None,
 ) -> tuple[PhotonAlice, PhotonBob, list[SentMessage]]:
     """Let the parties talk over an in-process link until both are done.
@@ -290,24 +297,25 @@ def _converse(
     PeerError, ProtocolAbort
         If either party stops the exchange.
     """
-    link = f"{name[0]}/{name[1]}"
-    alice_keys, bob_keys = link_keys(sinks, simulated=config.sim is not None)
+    prepared, received, message = have
+    config, link = what
     settings = (config.decoy, config.security)
+    block = link.rpartition("/")[2]
     alice = PhotonAlice(
-        both[0],
-        _outgoing(message, config, sinks[0]),
+        prepared,
+        _outgoing(message, config, pads[0]),
         settings,
-        party_entropy(config, f"alice/words/{name[1]}"),
+        party_entropy(config, f"alice/words/{block}"),
         link,
-        alice_keys,
+        keys[0],
     )
     bob = PhotonBob(
-        both[1].received,
+        received.received,
         settings,
-        party_entropy(config, f"bob/{name[1]}"),
+        party_entropy(config, f"bob/{block}"),
         link,
-        bob_keys,
-        pads_of(config, sinks[1]),
+        keys[1],
+        pads[1],
         seed,
     )
     said: list[SentMessage] = []
@@ -324,9 +332,10 @@ def _converse(
     return alice, bob, said
 
 
-def _outgoing(message: BlockMessage, config: PhotonConfig, sink: KeySink) -> Outgoing:
+def _outgoing(
+    message: BlockMessage, config: PhotonConfig, pads: JournaledPads
+) -> Outgoing:
     """Return the message and where its pad comes from, or came from."""
-    pads: MessagePads = pads_of(config, sink)
     if config.security.encoding == "direct" and message.pads:
         # Spent before the light was sent; the bits themselves are in the light.
         nothing = np.zeros(0, dtype=np.uint8)

@@ -32,7 +32,7 @@ from scqc.core.rng import EntropySource
 from scqc.runs.journal import Journal
 from scqc.runs.photon.bias import BiasLoop
 from scqc.runs.photon.config import PhotonConfig
-from scqc.runs.photon.pads import pads_of
+from scqc.runs.photon.pads import JournaledPads
 from scqc.runs.photon.prepare import BlockMessage, prepare_burst, word_id
 from scqc.runs.photon.process import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.progress import Progress
@@ -260,9 +260,9 @@ class PhotonSession:
         config, bits = self._config, message.bits
         ranges = []
         if bits.size:
-            pad = pads_of(config, sinks[0]).spend(bits.size)
+            pads = JournaledPads(config, sinks[0], self._journal, "alice")
+            pad = pads.spend(bits.size)
             bits, ranges = bits ^ pad.bits, pad.ranges
-            self._journal.write("pad", f"block {block}: {bits.size} bits spent")
         entropy = party_entropy(config, f"alice/word/{block}")
         word = direct.encode(
             bits,
