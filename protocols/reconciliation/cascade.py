@@ -171,7 +171,8 @@ class Cascade:
         Raises
         ------
         PeerError
-            If the peer announced another number of parities.
+            If the peer announced another number of parities, or parities that
+            contradict those before.
         """
         counts = self._questions()
         total = int(counts.sum())
@@ -188,6 +189,8 @@ class Cascade:
             cascade_search.learn(
                 part, orders, self._lengths, self._search[f], self.errors[f]
             )
+            if self._search[f].status[cascade_search.CONTRADICTION]:
+                raise PeerError(f"cascade: parities of frame {f} contradict each other")
         self.asked += counts
         self.round_trips += 1
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Entries of `Search.status`: parities asked now, the pass they belong to, passes
-#: begun, and whether whole blocks of a new pass are asked rather than halves.
-N_QUESTIONS, ACTIVE, BEGUN, OPENING = 0, 1, 2, 3
+#: begun, whether whole blocks of a new pass are asked rather than halves, and
+#: whether the parities contradict each other.
+N_QUESTIONS, ACTIVE, BEGUN, OPENING, CONTRADICTION = 0, 1, 2, 3, 4
 _ODD = np.uint8(0x80)
 _DEPTH = np.uint8(0x7F)
 
@@ -32,7 +33,7 @@ class Search(NamedTuple):
         Where a block begins: how often it was halved, and 0x80 if it is odd.
     spans : ndarray, shape (n, 2), int32 [position]
         Begin and end of the blocks that are being halved.
-    status : ndarray, shape (4,), int64
+    status : ndarray, shape (5,), int64
     """
 
     blocks: NDArray[np.uint8]
@@ -53,7 +54,7 @@ def new_search(n: int, lengths: NDArray[np.int64]) -> Search:
     blocks = np.zeros((lengths.size, n), dtype=np.uint8)
     spans = np.zeros((n, 2), dtype=np.int32)
     first = -(-n // int(lengths[0]))
-    return Search(blocks, spans, np.array([first, 0, 1, 1], dtype=np.int64))
+    return Search(blocks, spans, np.array([first, 0, 1, 1, 0], dtype=np.int64))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -117,7 +118,7 @@ def learn(
     else:
         n_open = _halve(different, orders, lengths, search, errors)
     if n_open == 0:
-        n_open = _find_odd(lengths, search)
+        n_open = _find_odd(orders, lengths, search, errors)
     if n_open == 0 and status[BEGUN] < lengths.size:
         # Nothing known is odd: open the next pass.
         number = status[BEGUN]
@@ -183,7 +184,10 @@ def _correct(
     errors: NDArray[np.uint8],
 ) -> None:
     """Correct a bit: its block in every pass begun changes its parity."""
-    errors[bit] ^= np.uint8(1)
+    if errors[bit]:
+        # True parities never ask for a bit twice, so that a search always ends.
+        search.status[CONTRADICTION] = 1
+    errors[bit] = np.uint8(1)
     for number in range(search.status[BEGUN]):
         blocks = search.blocks[number]
         low, _ = _block(blocks, place[number, bit], lengths[number])
@@ -207,16 +211,41 @@ def _block(blocks: NDArray[np.uint8], position: int, length: int) -> tuple[int, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _find_odd(lengths: NDArray[np.int64], search: Search) -> int:
+def _find_odd(
+    orders: Orders,
+    lengths: NDArray[np.int64],
+    search: Search,
+    errors: NDArray[np.uint8],
+) -> int:
     """Collect all odd blocks of the first pass that has any; return how many."""
-    for number in range(search.status[BEGUN]):
-        blocks, found = search.blocks[number], 0
-        for x in range(blocks.size):
-            if blocks[x] & _ODD:
-                low, end = _block(blocks, x, lengths[number])
-                search.spans[found, 0], search.spans[found, 1] = low, end
-                found += 1
+    number = 0
+    while number < search.status[BEGUN] and not search.status[CONTRADICTION]:
+        found, corrected = _odd_blocks(number, orders, lengths, search, errors)
         if found:
             search.status[ACTIVE] = number
             return found
+        # A corrected bit may have turned a block of an earlier pass odd.
+        number = 0 if corrected else number + 1
     return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _odd_blocks(
+    number: int,
+    orders: Orders,
+    lengths: NDArray[np.int64],
+    search: Search,
+    errors: NDArray[np.uint8],
+) -> tuple[int, bool]:
+    """Collect the odd blocks of a pass; one of a single bit is its error."""
+    blocks, found, corrected = search.blocks[number], 0, False
+    for x in range(blocks.size):
+        if blocks[x] & _ODD:
+            low, end = _block(blocks, x, lengths[number])
+            if end - low == 1:
+                _correct(orders[0][number, low], orders[1], lengths, search, errors)
+                corrected = True
+            else:
+                search.spans[found, 0], search.spans[found, 1] = low, end
+                found += 1
+    return found, corrected
