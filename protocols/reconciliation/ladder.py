@@ -328,7 +328,9 @@ def plan_frames(
         If there are too few bits for one frame, or too many errors.
     """
     columns = ladder_construct.COLUMNS
-    n_frames = max(1, round(n_key / frame_bits))
+    # Frames longer than wanted, rather than too short for any code.
+    n_frames = min(round(n_key / frame_bits), n_key // (columns * SIZES[0]))
+    n_frames = max(1, n_frames)
     size = n_key // (n_frames * columns)
     if not SIZES[0] <= size <= SIZES[1]:
         raise ProtocolAbort(

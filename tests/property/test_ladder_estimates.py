@@ -47,7 +47,7 @@ def test_an_estimate_a_third_off_costs_reveals_but_no_frame(rate, off, size, see
     n_key=st.integers(12_800, 3_000_000),
     rate=st.floats(0.0, 0.08),
     n_sampled=st.integers(1000, 10**6),
-    frame_bits=st.integers(12_800, 500_000),
+    frame_bits=st.integers(8_000, 500_000),
 )
 def test_a_plan_always_fits_the_key(n_key, rate, n_sampled, frame_bits):
     plan = ladder.plan_frames(n_key, rate, n_sampled, frame_bits)
