@@ -261,6 +261,9 @@ def keys_take(
 def keys_provision(
     directory: Annotated[Path, typer.Argument(help="Gets both parties' sinks.")],
     bits: Annotated[int, typer.Option(help="Pad per direction.", min=8)] = 65536,
+    message_bits: Annotated[
+        int, typer.Option(help="Pad for messages from Alice to Bob.", min=0)
+    ] = 0,
     name: Annotated[str, typer.Option(help="Name of this delivery.")] = "start",
     as_json: Json = False,
     debug: Debug = False,
@@ -269,7 +272,7 @@ def keys_provision(
     with _reporting(as_json, debug):
         from scqc.runs.keys import provision_keys
 
-        stored = provision_keys(directory, bits, name)
+        stored = provision_keys(directory, bits, name, message_bits)
     _print({"directory": str(directory), "blocks": stored}, as_json)
 
 

@@ -87,7 +87,9 @@ def take_key(
     }
 
 
-def provision_keys(directory: Path, n_bits: int, name: str) -> list[str]:
+def provision_keys(
+    directory: Path, n_bits: int, name: str, message_bits: int = 0
+) -> list[str]:
     """Write the same start key into both sinks of a directory.
 
     Parameters
@@ -98,6 +100,8 @@ def provision_keys(directory: Path, n_bits: int, name: str) -> list[str]:
         Pad per direction, a multiple of 8 [bit].
     name : str
         Names the delivery; a second one needs another name.
+    message_bits : int
+        Pad for messages from Alice to Bob, a multiple of 8 [bit].
 
     Returns
     -------
@@ -112,7 +116,12 @@ def provision_keys(directory: Path, n_bits: int, name: str) -> list[str]:
     """
     if n_bits <= 0 or n_bits % 8:
         raise KeySinkError(f"start key: {n_bits} bits, wanted a multiple of 8")
+    if message_bits < 0 or message_bits % 8:
+        raise KeySinkError(f"message pad: {message_bits} bits, wanted a multiple of 8")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     first, second = (directory / sink for sink in SINK_NAMES)
     with KeySink(first) as alice, KeySink(second) as bob:
-        return provision_sinks([alice, bob], n_bits, SystemEntropy(), name)
+        sinks = [alice, bob]
+        return provision_sinks(
+            sinks, n_bits, SystemEntropy(), name, pad_bits=message_bits
+        )

@@ -336,3 +336,14 @@ def test_shell_completion_answers():
         cwd=ROOT,
     )
     assert {"run", "capture", "serve-sim"} <= set(said.stdout.split())
+
+
+def test_message_pad_is_provisioned_on_request(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["keys", "provision", "keys", "--message-bits", "8192"]) == 0
+    capsys.readouterr()
+    assert cli.main(["keys", "list", "keys/bob.sqlite", "--json"]) == 0
+    blocks = one_object(capsys)["blocks"]
+    (pad,) = (b for b in blocks if b["purpose"] == "pad")
+    assert (pad["n_bits"], pad["direction"]) == (8192, "alice-to-bob")
+    assert cli.main(["keys", "provision", "k", "--message-bits", "3"]) == 8
