@@ -42,6 +42,12 @@ def field(kind):
     raise TypeError(kind)
 
 
+def field_values(message, name):
+    """Values of the field `name` of a message type."""
+    kinds = {f.name: f.type for f in info.type_info(message).fields}
+    return field(kinds[name])
+
+
 photon_messages = st.one_of(
     [field(info.type_info(kind)) for kind in get_args(photon.PhotonMessage)]
 )
