@@ -309,24 +309,30 @@ def interval(
 def _chernoff(observed: int, total: int, epsilon: float) -> tuple[float, float]:
     """Solve ``total * KL(observed/total || p) = ln(1/epsilon)`` on both sides."""
     share, budget = observed / total, math.log(1.0 / epsilon) / total
+    if observed == 0:
+        return 0.0, total * -math.expm1(-budget)
+    if 2 * observed > total:
+        # The same from the other end, where a small rest keeps its digits.
+        low, high = _chernoff(total - observed, total, epsilon)
+        return max(0.0, total - high), total - low
 
-    def excess(p: float) -> float:
-        return (
-            float(
-                xlogy(share, share / p) + xlogy(1.0 - share, (1.0 - share) / (1.0 - p))
-            )
-            - budget
-        )
+    # In the logarithm: ends lie many decades below the count, or next to it.
+    def excess(log_p: float) -> float:
+        p = math.exp(log_p)
+        kl = xlogy(share, share / p) + xlogy(1.0 - share, (1.0 - share) / (1.0 - p))
+        return float(kl) - budget
 
-    if observed == total:
-        return total * math.exp(-budget), float(total)
-    tiny = 1e-300
-    low = 0.0 if share == 0.0 else brentq(excess, tiny, share, xtol=1e-18, rtol=1e-12)
-    top = 1.0 - 1e-15
-    if excess(top) < 0.0:
-        return total * float(low), float(total)
-    high = brentq(excess, max(share, tiny), top, xtol=1e-18, rtol=1e-12)
-    return total * float(low), total * float(high)
+    def root(log_p: float) -> float:
+        return math.exp(brentq(excess, log_p, at, xtol=1e-14, maxiter=500))
+
+    at = math.log(share)
+    # The other term takes back at most `share`: x ln x >= x - 1.
+    low = root(at - budget / share - 1.1)
+    # Pinsker's inequality, with room for rounding.
+    top = min(share + math.sqrt(0.51 * budget), 1.0 - 1e-15)
+    if excess(math.log(top)) < 0.0:
+        return total * low, float(total)
+    return total * low, total * root(math.log(top))
 
 
 def _phase_error(

@@ -80,7 +80,7 @@ def exact_deviation(
     limit = 0.5 - rate
     if limit <= 0.0 or excess(limit) < 0.0:
         return max(0.0, limit)
-    return float(brentq(excess, 0.0, limit, xtol=1e-15))
+    return float(brentq(excess, 0.0, limit, xtol=1e-15, maxiter=500))
 
 
 def _tail_bits(rate: float, top: float, sampled: float, unsampled: float) -> float:

@@ -154,6 +154,23 @@ def test_chernoff_is_tighter_and_solves_its_equation():
                     assert total * kl == pytest.approx(-math.log(epsilon), rel=1e-6)
 
 
+def test_bounds_exist_for_any_count():
+    """Twelve decades of totals, next to both ends: a root is always found."""
+    rng = np.random.default_rng(1)
+    for _ in range(3000):
+        total = int(10 ** rng.uniform(0, 12))
+        part = int(total * 10 ** rng.uniform(-12, 0))
+        epsilon = 10 ** rng.uniform(-43, -1)
+        for observed in (part, total - part):
+            low, high = interval(observed, total, epsilon, "chernoff")
+            assert 0.0 <= low <= observed * (1 + 1e-9)
+            assert observed * (1 - 1e-9) <= high <= total
+        unsampled = 10 ** rng.uniform(0, 12)
+        rate = rng.uniform(0.0, 0.5) * rng.integers(0, 2)
+        deviation = exact_deviation(rate, unsampled, float(total), epsilon)
+        assert 0.0 <= deviation <= 0.5 - rate
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("epsilon", [0.05, 1e-10, 1e-42])
 def test_ends_of_the_range(method, epsilon):
