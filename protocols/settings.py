@@ -119,7 +119,8 @@ class PhotonSecuritySettings(Settings):
     max_error_rate: float = Field(default=0.08, gt=0.0, lt=0.5)
     # Most by which the efficiencies of Bob's detectors differ, as measured.
     efficiency_mismatch: float = Field(default=0.0, ge=0.0, lt=0.5)
-    # "cascade" needs many round trips; only for blocks without payload.
+    # "cascade" needs some 200 round trips, cannot carry a payload, and costs about
+    # twice the key: the parities of both parties count.
     reconciliation: Literal["ldpc", "cascade"] = "ldpc"
     # Length of a reconciliation frame; the last block is cut to whole frames.
     frame_bits: int = Field(default=102_400, ge=8_000, le=1_000_000)
