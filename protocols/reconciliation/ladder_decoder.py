@@ -44,10 +44,18 @@ def _decide(beliefs: NDArray[np.float32], hard: NDArray[np.uint8]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_ones(bits: NDArray[np.uint8]) -> int:
+def _count_wrong(
+    errors: NDArray[np.uint8],
+    edges: Edges,
+    wanted: NDArray[np.uint8],
+    parity: NDArray[np.uint8],
+) -> int:
+    """Return how many checks of `errors` are not the wanted ones."""
+    parity[:] = wanted
+    qc_ldpc.accumulate_parity(errors, edges, (0, wanted.shape[0]), parity)
     total = 0
-    for r in range(bits.shape[0]):
-        for bit in bits[r]:
+    for r in range(parity.shape[0]):
+        for bit in parity[r]:
             total += bit
     return total
 
@@ -81,9 +89,7 @@ def decode_frame(
     n_rows, size = wanted.shape
     beliefs = np.full(errors.shape, prior, dtype=np.float32)
     messages = np.zeros((column.size, size), dtype=np.float32)
-    widest = 1
-    for r in range(n_rows):
-        widest = max(widest, row_start[r + 1] - row_start[r])
+    widest = np.diff(row_start).max()
     values = np.empty((widest, size), dtype=np.float32)
     tanhs = np.empty((widest, size), dtype=np.float32)
     scratch = np.empty((2, size), dtype=np.float32)
@@ -108,9 +114,7 @@ def decode_frame(
                     values[e - lo], messages[e], shift[e], beliefs[column[e]]
                 )
         _decide(beliefs, errors)
-        parity[:] = wanted
-        qc_ldpc.accumulate_parity(errors, edges, (0, n_rows), parity)
-        wrong = _count_ones(parity)
+        wrong = _count_wrong(errors, edges, wanted, parity)
         if wrong == 0:
             return iteration
         if wrong < fewest:
