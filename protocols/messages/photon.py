@@ -42,10 +42,15 @@ class Preparation(Message, frozen=True):
 
 
 class CheckBits(Message, frozen=True):
-    """Bob: his bits where both used the check basis; the order of the key bits."""
+    """Bob: his bits where both used the check basis; the order of the key bits.
+
+    `public_key_sample` are errors and detections of the key basis in slots whose
+    content everybody knows: a hint which code will do.
+    """
 
     bits: bytes
     permutation_seed: Seed
+    public_key_sample: tuple[Count, Count]
 
 
 class PadRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

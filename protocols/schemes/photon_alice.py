@@ -40,6 +40,7 @@ from protocols.schemes.photon_common import (
     by_intensity,
     check_basis,
     distil,
+    expected_errors,
     refuse_errors,
     sift,
 )
@@ -168,13 +169,15 @@ class PhotonAlice(Party):
         wrong = self._intensities[at[bob != self._bits[at]]]
         errors = by_intensity(wrong)
         self._check = check_basis(self._sifted, errors, self._pulses, self._security)
+        rate, n_sampled = expected_errors(
+            self._check, message.public_key_sample, self._security
+        )
         if self._security.encoding == "direct":
             return self._describe_direct(errors)
         if self._security.reconciliation == "cascade":
-            return self._start_cascade(errors)
-        rate = self._check.error_rate
+            return self._start_cascade(errors, rate)
         plan = plan_frames(
-            self._sifted.key.size, rate, self._check.total, self._security.frame_bits
+            self._sifted.key.size, rate, n_sampled, self._security.frame_bits
         )
         self._code, self._rows = plan.code, plan.code.min_rows
         frames, n = plan.n_frames, plan.code.n_bits
@@ -230,7 +233,9 @@ class PhotonAlice(Party):
         self._rounds += 1
         return [Reveal(wire.pack_bits(more))]
 
-    def _start_cascade(self, errors: tuple[int, int, int]) -> list[wire.AnyMessage]:
+    def _start_cascade(
+        self, errors: tuple[int, int, int], rate: float
+    ) -> list[wire.AnyMessage]:
         """Cut the key into frames for Cascade, which has no word for a message."""
         if self._outgoing.bits.size:
             raise ProtocolAbort(
@@ -238,7 +243,7 @@ class PhotonAlice(Party):
                 "words of reconciliation 'ldpc' can carry one"
             )
         plan = cascade.plan_frames(
-            self._sifted.key.size, self._check.error_rate, self._security.frame_bits
+            self._sifted.key.size, rate, self._security.frame_bits
         )
         frames, n = plan.n_frames, plan.n_bits
         self._raw = self._bits[self._sifted.key[: frames * n]].reshape(frames, n)

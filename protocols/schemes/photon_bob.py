@@ -38,6 +38,7 @@ from protocols.schemes.photon_common import (
     Sifted,
     check_basis,
     distil,
+    expected_errors,
     refuse_errors,
     sift,
 )
@@ -63,6 +64,8 @@ class Received:
         Never printed.
     word : SoftWord or None
         With direct encoding: what Bob decoded, before he announced anything.
+    public_key_sample : tuple of int
+        Errors and detections of the key basis in public slots [1].
     """
 
     n_slots: int
@@ -70,6 +73,7 @@ class Received:
     bases: NDArray[np.uint8] = field(repr=False)
     bits: NDArray[np.uint8] = field(repr=False)
     word: SoftWord | None = None
+    public_key_sample: tuple[int, int] = (0, 0)
 
 
 class PhotonBob(Party):
@@ -191,15 +195,20 @@ class PhotonBob(Party):
             self._expected = (CascadeStart,)
         else:
             self._expected = (MaskedWords,)
-        return [CheckBits(wire.pack_bits(self._received.bits[self.sifted.check]), seed)]
+        bits = wire.pack_bits(self._received.bits[self.sifted.check])
+        return [CheckBits(bits, seed, self._received.public_key_sample)]
+
+    def _judge_check(self, errors: tuple[int, int, int]) -> None:
+        """Judge what Alice found wrong in the check basis, and our public slots."""
+        self.check = check_basis(self.sifted, errors, self._pulses, self._security)
+        sample = self._received.public_key_sample
+        self._rate, _ = expected_errors(self.check, sample, self._security)
 
     def _decode(self, message: MaskedWords) -> list[wire.AnyMessage]:
         """Take the pad Alice names, then correct the words."""
         if message.message_bits:
             self.pad = self._follow(message)
-        self.check = check_basis(
-            self.sifted, message.check_errors, self._pulses, self._security
-        )
+        self._judge_check(message.check_errors)
         code = load_code(message.code)
         if code.sha256 != message.code_sha256:
             raise PeerError(
@@ -238,7 +247,7 @@ class PhotonBob(Party):
     def _try(self, frames: NDArray[np.int64]) -> list[wire.AnyMessage]:
         """Decode `frames` with all checks known of them; ask for more or end."""
         # A rate of zero would make every check a certainty.
-        rate = max(self.check.error_rate, 1e-3)
+        rate = max(self._rate, 1e-3)
         decoded = self._code.decode(
             np.stack([self._syndromes[f] for f in frames]),
             rate,
@@ -274,11 +283,9 @@ class PhotonBob(Party):
 
     def _start_cascade(self, message: CascadeStart) -> list[wire.AnyMessage]:
         """Cut the key into the same frames as Alice, and announce parities."""
-        self.check = check_basis(
-            self.sifted, message.check_errors, self._pulses, self._security
-        )
+        self._judge_check(message.check_errors)
         plan = cascade.plan_frames(
-            self.sifted.key.size, self.check.error_rate, self._security.frame_bits
+            self.sifted.key.size, self._rate, self._security.frame_bits
         )
         theirs = (message.n_frames, message.frame_bits, message.first_block)
         ours = (plan.n_frames, plan.n_bits, plan.first_block)
@@ -371,9 +378,7 @@ class PhotonBob(Party):
         """Direct encoding: the word is decoded already; take its pad off."""
         if message.message_bits:
             self.pad = self._follow(message)
-        self.check = check_basis(
-            self.sifted, message.check_errors, self._pulses, self._security
-        )
+        self._judge_check(message.check_errors)
         word = self._received.word
         if word is None:
             raise PeerError("bob: direct encoding without a decoded word")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from protocols.verification.tags import TAG_BITS, collision_probability
 from scqc.core.errors import PeerError, ProtocolAbort
 from scqc.core.rng import permutation
 
+#: Standard deviations from which on a difference is none of chance's.
+CLEAR_SIGMAS = 4.0
 #: A key shorter than this is not worth a block.
 MINIMUM_KEY_BITS = 256
 
@@ -186,6 +189,41 @@ def check_basis(
     everything = Counts(sifted.key_counts(sifted.key.size), (0, 0, 0))
     check_consistency(everything, check, pulses.intensities)
     return check
+
+
+def expected_errors(
+    check: Counts, sample: tuple[int, int], security: PhotonSecuritySettings
+) -> tuple[float, int]:
+    """Return the error rate to expect in the key basis, and the bits it is told by.
+
+    It is that of the check basis, unless the public slots clearly say worse: then
+    the two interferometers differ.
+
+    Parameters
+    ----------
+    check : Counts
+    sample : tuple of int
+        Errors and detections of the key basis in public slots.
+    security : PhotonSecuritySettings
+
+    Raises
+    ------
+    PeerError
+        If there are more errors than detections.
+    ProtocolAbort
+        If the public slots alone say that the rate is above the limit.
+    """
+    errors, counts = sample
+    if errors > counts:
+        raise PeerError(f"public slots: {errors} errors in {counts} detections")
+    if counts == 0:
+        return check.error_rate, check.total
+    rate = errors / counts
+    sigma = math.sqrt(rate * (1.0 - rate) / counts)
+    refuse_errors("Z", rate - CLEAR_SIGMAS * sigma, security)
+    if rate - CLEAR_SIGMAS * sigma > check.error_rate:
+        return rate, counts
+    return check.error_rate, check.total
 
 
 def refuse_errors(basis: str, rate: float, security: PhotonSecuritySettings) -> None:

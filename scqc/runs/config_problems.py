@@ -93,6 +93,8 @@ def _problem(
     place = tuple(part for part in location if part != "[key]")
     table, key = split(place)
     value = "absent" if kind == "missing" else shown(look_up(raw, place))
+    if not place:
+        value = "as it stands"
     limit = message.removeprefix("Value error, ").replace("Input should", "must")
     if kind == "extra_forbidden":
         names = key_names(model_at(model, place[:-1]))

@@ -34,7 +34,10 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
 # The first class that fits speaks, so the special ones stand first.
 _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (ConfigError, "correct the file, then try `scqc config check FILE`"),
-    (PayloadError, "give a smaller file, or send more light: link.bursts"),
+    (
+        PayloadError,
+        "give a smaller file, or send more: link.bursts, security.direct_frames",
+    ),
     (ConnectError, "check power, cable and resource; `scqc devices CONFIG` asks each"),
     (InstrumentTimeout, "raise io_timeout_s, or look whether the instrument is busy"),
     (InstrumentError, "see the journal for the last commands; `scqc devices CONFIG`"),
@@ -43,7 +46,7 @@ _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (SyncError, "check the light path, and the search ranges in [bob.receiver]"),
     (LockError, "check pilots and beat, or pulse rate and the clocks' error"),
     (SignalError, "compare with the report of a run that worked"),
-    (ProtocolAbort, "no key was stored; process the capture again or repeat the run"),
+    (ProtocolAbort, "no key was stored; look for the cause, then repeat the run"),
     (PeerError, "both parties must run the same version and the same config"),
     (KeySinkError, "`scqc keys list SINK` shows what is there"),
     (CaptureError, "`scqc inspect FILE` says what is left; --salvage rescues it"),

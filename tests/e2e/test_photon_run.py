@@ -90,7 +90,7 @@ def test_every_promised_field_is_there(quick):
     )
     assert data["sink"]["consumed"] == 8 * len(MESSAGE)
     assert (folder / "report.html").stat().st_size > 10_000
-    for name in ("capture.h5", "alice.scqc"):
+    for name in ("capture.h5", "alice.scqc", "payload.received"):
         assert mode_of(folder / name) == 0o600
 
 
@@ -169,15 +169,23 @@ def test_direct_encoding_delivers_and_only_drains(tmp_path):
     data = result.data
     assert data["key"]["secret_bits"] == 0
     assert data["sink"]["refilled"] == 0
-    # Its pad was spent before the light was sent, so before the block is read.
+    assert data["sink"]["before"] == 65_536
     assert data["sink"]["after"] == 65_536 - 8 * len(MESSAGE)
+    # A sink that never heard of it learns what the light has spent.
+    again = offline.process_capture(
+        tmp_path / "capture.h5", tmp_path / "again", Silent()
+    )
+    assert again.data["sink"] == data["sink"]
     assert "decoy argument" in result.verdict
     assert result.exit_code == 3
     assert "decoy argument" in (tmp_path / "report.html").read_text()
 
 
 def test_without_payload_it_is_decoy_bb84(tmp_path):
-    result = run(tmp_path, ('"dv-qsdc"', '"dv-decoy-bb84"'), payload=b"")
+    bb84 = ('"dv-qsdc"', '"dv-decoy-bb84"')
+    with pytest.raises(PayloadError, match="key only"):
+        run(tmp_path / "a", bb84)
+    result = run(tmp_path, bb84, payload=b"")
     assert result.data["key"]["agree"]
     with KeySink(tmp_path / "keys" / "bob.sqlite") as sink:
         entry = next(e for e in sink.list() if e.purpose == KEY_PURPOSE)
@@ -304,6 +312,24 @@ def test_what_was_spent_stays_spent_and_the_journal_says_so(tmp_path, monkeypatc
         assert f"{name}: spent for ever: start/alice-to-bob/pad[0:" in journal
     assert "on purpose" in journal
     assert not (tmp_path / "payload.received").exists()
+
+
+def test_a_key_basis_much_worse_than_the_check_is_seen_in_public_slots(tmp_path):
+    """Without a bias loop: Z half a radian off, X in place."""
+    worse = (
+        *SMALL,
+        ("gain = 0.5", "gain = 0.0"),
+        ("drift_rad_per_sqrt_s = 0.1\n", "z_offset_rad = 0.45\n"),
+        ("drift_rad_per_sqrt_s = 0.05", "drift_rad_per_sqrt_s = 0.0"),
+    )
+    result = run(tmp_path / "a", *worse)
+    assert result.data["payload"]["delivered"]
+    assert result.data["quantum"]["qber"]["z"] > 0.04
+    assert result.data["quantum"]["qber"]["x"] < 0.02
+    with pytest.raises(ProtocolAbort, match="basis Z"):
+        run(tmp_path / "b", *worse, ("z_offset_rad = 0.45", "z_offset_rad = 0.9"))
+    with KeySink(tmp_path / "b" / "keys" / "alice.sqlite") as sink:
+        assert sink.available_bits(PAD_PURPOSE, ALICE_TO_BOB, True) == 65_536
 
 
 def test_two_detectors_and_an_active_choice_of_the_basis(tmp_path):

@@ -26,6 +26,8 @@ WRONG = [
     ("frame_slots = 131_072 ", "frame_slots = 16_384 ", "link", "frame_slots", "delay"),
     ("intensity_gain = 10.0", "intensity_gain = 5.0", "alice.transmitter",
      "intensity_gain", "needs"),
+    ("vacuum_photons = 0.00032", "vacuum_photons = 0.0001", "decoy", "vacuum_photons",
+     "lets"),
     ("pulse_rate_hz = 50e6", "pulse_rate_hz = 51e6", "sim.source", "pulse_rate_hz",
      "once per slot"),
     ("dead_time_s = 40e-9 ", "dead_time_s = 20e-9 ", "bob.receiver", "dead_time_s",

@@ -55,8 +55,7 @@ def run_photon(
     ScqcError
         Typed by cause; the bench is in its safe state in every case.
     """
-    if config.carries_payload:
-        check_payload(config, payload)
+    check_payload(config, payload)
     folder.mkdir(parents=True, exist_ok=True)
     timing, waiting = Timing(), payload
     results: list[BlockResult] = []
@@ -105,14 +104,14 @@ def capture_photon(
     Path
         The finished capture.
     """
-    if config.carries_payload:
-        check_payload(config, payload)
+    check_payload(config, payload)
     folder.mkdir(parents=True, exist_ok=True)
     work = Work(loaded.text, config, new_run_uuid(), folder)
     with (
         Journal(folder, work.run_uuid) as journal,
         open_sinks(config, folder, config.keys.start_pad_bits) as sinks,
-        open_session(work, journal, progress) as session,
     ):
-        home = session.capture(0, BlockMessage(payload), sinks, progress)
+        plan_block(sink_level(config, sinks[0]), 8 * len(payload), 1)
+        with open_session(work, journal, progress) as session:
+            home = session.capture(0, BlockMessage(payload), sinks, progress)
     return home / CAPTURE_NAME

@@ -34,10 +34,13 @@ class BlockMessage:
         Empty: key only.
     pads : list of PadRange
         Spent already, with direct encoding.
+    pad_epsilon : float
+        Security parameter of the keys they came from [1].
     """
 
     payload: bytes = field(repr=False)
     pads: list[PadRange] = field(default_factory=list)
+    pad_epsilon: float = 0.0
 
     @property
     def bits(self) -> NDArray[np.uint8]:
@@ -47,7 +50,8 @@ class BlockMessage:
     def packed(self) -> bytes:
         """Return what Alice's record keeps of it."""
         pads = [[p.identifier, p.start_bit, p.n_bits] for p in self.pads]
-        return json.dumps({"pads": pads}).encode() + b"\n" + self.payload
+        head = {"pads": pads, "pad_epsilon": self.pad_epsilon}
+        return json.dumps(head).encode() + b"\n" + self.payload
 
     @staticmethod
     def unpacked(data: bytes) -> BlockMessage:
@@ -60,15 +64,17 @@ class BlockMessage:
         """
         head, newline, payload = data.partition(b"\n")
         try:
+            said = json.loads(head)
             pads = [
                 PadRange(str(name), int(start), int(n))
-                for name, start, n in json.loads(head)["pads"]
+                for name, start, n in said["pads"]
             ]
+            epsilon = float(said["pad_epsilon"])
         except (ValueError, KeyError, TypeError) as error:
             raise CaptureError(f"Alice's record: message header: {error}") from error
         if not newline:
             raise CaptureError("Alice's record: message header without end")
-        return BlockMessage(payload, pads)
+        return BlockMessage(payload, pads, epsilon)
 
 
 def word_id(run_uuid: str, block: int) -> bytes:
@@ -173,8 +179,15 @@ def check_payload(config: PhotonConfig, payload: bytes) -> None:
     Raises
     ------
     PayloadError
-        If it is empty or too long.
+        If it is empty or too long, or the scheme has none.
     """
+    if not config.carries_payload:
+        if payload:
+            raise PayloadError(
+                f"payload: {len(payload)} bytes, but scheme {config.link.scheme!r} "
+                "makes a key only; leave it out, or take dv-qsdc"
+            )
+        return
     if not payload:
         raise PayloadError("payload: empty; scheme dv-decoy-bb84 makes a key only")
     if config.security.encoding == "direct":

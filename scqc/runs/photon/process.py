@@ -6,18 +6,20 @@ A live run and the processing of a stored capture call the same function.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsp.time_tags import slots
-from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel
+from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel, plan_block
 from protocols.key_sink.sink import (
     AUTHENTICATION_PURPOSE,
     KEY_PURPOSE,
     PAD_PURPOSE,
+    KeySink,
 )
 from protocols.messages.photon import CheckBits
 from protocols.messages.wire import decode
@@ -149,6 +151,11 @@ def config_of(opened: TagCapture) -> PhotonConfig:
     CaptureError
         If it belongs to another scheme.
     """
+    if not opened.header.config_toml.strip():
+        raise CaptureError(
+            f"{opened.path}: imported, without a lab config; there is no Alice to "
+            "process it with"
+        )
     config = parse_config(opened.header.config_toml, opened.path)
     if not isinstance(config, PhotonConfig):
         raise CaptureError(
@@ -189,7 +196,10 @@ def process_block(
     with timing.stage("read alice"):
         n_bursts = len(received.bursts)
         prepared, message = _alice_record(places.alice_record, run_uuid, n_bursts)
-    before = sink_level(config, sinks[0])
+    before = _level_before(config, sinks[0], message)
+    if message.payload and config.security.encoding == "masked":
+        # Refused before anything is said: a claimed block has no second try.
+        plan_block(before, 8 * len(message.payload), 1)
     earlier = _public_seed(places.earlier / TRANSCRIPT_NAME, run_uuid)
     progress.stage("key distillation")
     with timing.stage("key distillation"):
@@ -208,7 +218,7 @@ def process_block(
     refilled = _store_keys((alice, bob), sinks, config, (run_uuid, block), journal)
     delivered = _delivered(alice, bob)
     if delivered is not None:
-        (places.folder / "payload.received").write_bytes(delivered)
+        _write_secret(places.folder / "payload.received", delivered)
         journal.write("payload", f"block {block}: {len(delivered)} bytes delivered")
     return BlockResult(
         block,
@@ -269,6 +279,29 @@ def _public_seed(transcript: Path, run_uuid: str) -> bytes | None:
         if isinstance(said, CheckBits):
             return said.permutation_seed
     return None
+
+
+def _level_before(
+    config: PhotonConfig, sink: KeySink, message: BlockMessage
+) -> SinkLevel:
+    """Return Alice's level before the block; a direct word spent its pad earlier.
+
+    A sink that does not know of that, because the capture came from elsewhere,
+    learns it here.
+    """
+    spent = sum(part.n_bits for part in message.pads)
+    for part in message.pads:
+        sink.burn_upto(part.identifier, part.start_bit + part.n_bits)
+    level = sink_level(config, sink)
+    return replace(level, pad_bits=level.pad_bits + spent)
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Write what was sent under a pad for nobody else to read."""
+    with open(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+    ) as file:
+        file.write(content)
 
 
 Pads = tuple[JournaledPads, JournaledPads]
@@ -339,7 +372,8 @@ def _outgoing(
     if config.security.encoding == "direct" and message.pads:
         # Spent before the light was sent; the bits themselves are in the light.
         nothing = np.zeros(0, dtype=np.uint8)
-        return Outgoing(message.bits, pads, Pad(nothing, message.pads, 0.0))
+        spent = Pad(nothing, message.pads, message.pad_epsilon)
+        return Outgoing(message.bits, pads, spent)
     return Outgoing(message.bits, pads)
 
 

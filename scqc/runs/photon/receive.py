@@ -155,26 +155,25 @@ def _join(
         places.append(number * link.burst_slots + found.slots[fresh])
         bases.append(found.bases[fresh])
         bits.append(found.bits[fresh])
+    fringes = [burst.report.fringes[slots.Z] for burst in bursts if burst is not None]
+    sample = sum(f.errors for f in fringes), sum(f.counts for f in fringes)
     received = Received(
         len(bursts) * link.burst_slots,
         np.concatenate(places),
         np.concatenate(bases),
         np.concatenate(bits),
+        public_key_sample=sample,
     )
     if config.security.encoding != "direct":
         return received
-    return replace(received, word=_direct_word(received, bursts, config, name))
+    return replace(received, word=_direct_word(received, config, name))
 
 
 def _direct_word(
-    received: Received,
-    bursts: list[ReceivedTags | None],
-    config: PhotonConfig,
-    name: tuple[str, int],
+    received: Received, config: PhotonConfig, name: tuple[str, int]
 ) -> direct.SoftWord:
     """Decode the word of a direct encoding, before anything is announced."""
-    fringes = [burst.report.fringes[slots.Z] for burst in bursts if burst is not None]
-    errors, counts = sum(f.errors for f in fringes), sum(f.counts for f in fringes)
+    errors, counts = received.public_key_sample
     in_z = received.bases == slots.Z
     return direct.decode(
         received.places[in_z],

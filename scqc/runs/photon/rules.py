@@ -117,6 +117,11 @@ def _drive(config: PhotonConfig) -> Found:
         if needed_v > half_v * (1.0 + 1e-9):
             limit = f"the {name} modulator needs {needed_v:g} V from +-{half_v:g} V"
             yield "alice.transmitter", f"{name}_gain", needed_v, limit
+    leak_db = transmitter.extinction_db
+    leak = transmitter.full_photons * 10.0 ** (-0.1 * leak_db) if leak_db else 0.0
+    if decoy.vacuum_photons < leak * (1.0 - 1e-9):
+        limit = f"the closed modulator lets {leak:.3g} photons through"
+        yield "decoy", "vacuum_photons", decoy.vacuum_photons, limit
 
 
 def _lengths(config: PhotonConfig) -> Found:

@@ -258,11 +258,11 @@ class PhotonSession:
     ) -> tuple[BlockMessage, NDArray[np.uint8]]:
         """Spend the pad and return the word that goes into the light."""
         config, bits = self._config, message.bits
-        ranges = []
+        ranges, epsilon = [], 0.0
         if bits.size:
             pads = JournaledPads(config, sinks[0], self._journal, "alice")
             pad = pads.spend(bits.size)
-            bits, ranges = bits ^ pad.bits, pad.ranges
+            bits, ranges, epsilon = bits ^ pad.bits, pad.ranges, pad.epsilon
         entropy = party_entropy(config, f"alice/word/{block}")
         word = direct.encode(
             bits,
@@ -270,4 +270,4 @@ class PhotonSession:
             word_id(self._work.run_uuid, block),
             entropy,
         )
-        return BlockMessage(message.payload, ranges), word
+        return BlockMessage(message.payload, ranges, epsilon), word

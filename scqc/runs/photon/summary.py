@@ -179,7 +179,12 @@ def _key_error_rate(results: Sequence[BlockResult]) -> float:
         for d in (r.bob.disclosure for r in results)
         if d is not None
     )
-    return sum(r.bob.key_errors for r in results) / max(bits, 1)
+    if bits:
+        return sum(r.bob.key_errors for r in results) / bits
+    # Nothing was corrected: the public slots are all there is to tell by.
+    samples = [r.received.received.public_key_sample for r in results]
+    errors, counts = sum(e for e, _ in samples), sum(n for _, n in samples)
+    return errors / counts if counts else 0.5
 
 
 def _locked(results: Sequence[BlockResult]) -> list[Any]:
@@ -360,6 +365,12 @@ def _verdict(data: dict[str, Any], config: PhotonConfig) -> str:
     elif key["secret_bits"]:
         parts.append(
             f"{key['secret_bits']} secret bits, equal on both sides by verification."
+        )
+    elif data["reconciliation"]["fer"] == 1.0:
+        z, x = data["quantum"]["qber"]["z"], data["quantum"]["qber"]["x"]
+        parts.append(
+            f"No key: no frame was reconciled; public slots show {z:.2%} errors in Z, "
+            f"the check basis {x:.2%}."
         )
     else:
         missing = -key.get("ledger", {}).get("balance_bits", 0.0)
