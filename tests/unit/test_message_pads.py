@@ -154,10 +154,14 @@ def test_alignment_burns_what_only_one_end_knows(ends):
     MessagePads(alice).spend(150)  # crash before Bob followed
     store(7, alice)  # crash between the two stores
     store(8, bob)
-    bob.put(pad_block(9), "key", "")  # exported key is no common pool
-    assert align(alice, bob) == 150 + 1000 + 1000
+    bob.put(pad_block(9), "key", "")  # key that nobody shares
+    for sink in ends:  # exported key is no common pool: each end takes its own
+        sink.put(pad_block(10), "key", "")
+    bob.take("run/10", 300, allow_simulated=True)
+    assert align(alice, bob) == 150 + 1000 + 1000 + 1000
     assert left(alice) == left(bob) == 2850
-    assert bob.available_bits() == 1000
+    assert bob.available_bits(simulated=True) == 700
+    assert alice.available_bits(simulated=True) == 1000
     assert align(alice, bob) == 0
     pad = MessagePads(alice).spend(2850)
     np.testing.assert_array_equal(MessagePads(bob).follow(pad.ranges).bits, pad.bits)
