@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from driver.registry import DRIVERS
 from scqc.core.errors import ConfigProblem
-from scqc.runs.config_problems import nearest, shown
+from scqc.runs import shared_rules
+from scqc.runs.config_problems import shown
+from scqc.runs.shared_rules import Found, Needs
 
 if TYPE_CHECKING:
     from scqc.runs.cv_config import CvConfig
@@ -24,7 +23,6 @@ SIGNALS = {
 }
 _BITS_PER_SYMBOL = {"qpsk": 2, "bpsk": 1}
 _BOTH_ARMS_DB = 3.01
-Found = Iterator[tuple[str, str, object, str]]
 
 
 def check(file: str, config: CvConfig) -> list[ConfigProblem]:
@@ -37,8 +35,7 @@ def check(file: str, config: CvConfig) -> list[ConfigProblem]:
     config : CvConfig
     """
     rules = (
-        _instruments,
-        _wiring,
+        _bench,
         _rates,
         _frequencies,
         _amount_of_data,
@@ -52,56 +49,9 @@ def check(file: str, config: CvConfig) -> list[ConfigProblem]:
     ]
 
 
-def _instruments(config: CvConfig) -> Found:
-    for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
-        yield (
-            "bob.instruments",
-            name,
-            name,
-            "Alice has an instrument of that name; names must be unique",
-        )
-    roles = Counter(s.role for s in config.instruments.values())
-    for role in ("awg", "digitizer"):
-        if roles[role] != 1:
-            yield (
-                "instruments",
-                "role",
-                role,
-                f"{roles[role]} instruments play this role, the scheme needs 1",
-            )
-
-
-def _wiring(config: CvConfig) -> Found:
-    for signal in (s for s in SIGNALS if s not in config.wiring):
-        yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
-    used: dict[str, str] = {}
-    for signal, port in config.wiring.items():
-        if signal not in SIGNALS:
-            limit = f"unknown signal; {nearest(signal, SIGNALS)}"
-            yield "wiring", signal, port, limit
-        if port in used:
-            limit = f"this port carries {used[port]} already"
-            yield "wiring", signal, port, limit
-        used.setdefault(port, signal)
-        yield from _port(config, signal, port)
-
-
-def _port(config: CvConfig, signal: str, wired: str) -> Found:
-    name, _, port = wired.partition(":")
-    if name not in config.instruments:
-        limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
-        yield "wiring", signal, wired, limit
-        return
-    settings = config.instruments[name]
-    ports = DRIVERS[settings.driver].ports
-    if port not in ports:
-        limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
-        yield "wiring", signal, wired, limit
-    if signal in SIGNALS:
-        role, marker = SIGNALS[signal]
-        if settings.role != role or port.startswith("marker") is not marker:
-            kind = "a marker" if marker else "a channel"
-            yield "wiring", signal, wired, f"must be {kind} of the {role}"
+def _bench(config: CvConfig) -> Found:
+    roles = {"awg": 1, "digitizer": 1}
+    yield from shared_rules.check(config, Needs(SIGNALS, SIGNALS, roles))
 
 
 def _rates(config: CvConfig) -> Found:
@@ -185,11 +135,6 @@ def _amount_of_data(config: CvConfig) -> Found:
 
 
 def _safety(config: CvConfig) -> Found:
-    for action in config.safety.on_exit:
-        name = action.partition(".")[0]
-        if name not in config.instruments:
-            limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
-            yield "safety", "on_exit", action, limit
     power_dbm = config.alice.transmitter.full_scale_launch_dbm + _BOTH_ARMS_DB
     if power_dbm > config.safety.max_launch_dbm:
         yield (
@@ -203,14 +148,6 @@ def _safety(config: CvConfig) -> Found:
 def _virtual_laboratory(config: CvConfig) -> Found:
     if config.sim is None:
         return
-    for table, names in (
-        ("sim.faults", config.sim.faults),
-        ("sim.ports", config.sim.ports or {}),
-    ):
-        for name in names:
-            if name not in config.instruments:
-                limit = f"unknown instrument; {nearest(name, config.instruments)}"
-                yield table, name, name, limit
     link, channel = config.link, config.sim.channel
     half_band_hz = 0.5 * link.symbol_rate_hz * (1.0 + link.roll_off)
     reach_hz = abs(channel.noise_band_centre_hz - link.centre_hz) + half_band_hz

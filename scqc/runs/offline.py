@@ -21,8 +21,9 @@ from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.cv_reception import Cancellation, Reception
 from protocols.schemes.transcript import LinkKeys
-from scqc.core.errors import CaptureError, PeerError
+from scqc.core.errors import CaptureError
 from scqc.core.records import KeyBlock
+from scqc.runs import exchange
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.foreign import estimate_foreign
 from scqc.runs.journal import Journal
@@ -185,18 +186,7 @@ def converse(
         permutation_seed,
     )
     progress.stage("key distillation")
-    messages: list[SentMessage] = []
-    outbox: list[tuple[str, bytes]] = [("bob", m) for m in bob.start()]
-    while outbox:
-        sender, data = outbox.pop(0)
-        messages.append(SentMessage("bob" if sender == "bob" else "alice", data))
-        if sender == "bob":
-            outbox += [("alice", m) for m in alice.receive(data)]
-        else:
-            outbox += [("bob", m) for m in bob.receive(data)]
-        progress.note(f"{sender}: {len(data)} bytes")
-    if not (alice.finished and bob.finished):
-        raise PeerError("the exchange ended before both transcripts were authenticated")
+    messages = exchange.converse(alice, bob, progress.note)
     return Exchange(alice, bob, messages)
 
 

@@ -27,8 +27,9 @@ from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import Outgoing, PhotonAlice
 from protocols.schemes.photon_bob import PhotonBob
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
-from scqc.core.errors import CaptureError, PeerError
+from scqc.core.errors import CaptureError
 from scqc.core.records import KeyBlock
+from scqc.runs import exchange
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import parse_config
 from scqc.runs.photon.config import PhotonConfig
@@ -351,17 +352,7 @@ def _converse(
         pads[1],
         seed,
     )
-    said: list[SentMessage] = []
-    outbox: list[tuple[str, bytes]] = [("bob", m) for m in bob.start()]
-    while outbox:
-        sender, data = outbox.pop(0)
-        said.append(SentMessage("bob" if sender == "bob" else "alice", data))
-        if sender == "bob":
-            outbox += [("alice", m) for m in alice.receive(data)]
-        else:
-            outbox += [("bob", m) for m in bob.receive(data)]
-    if not (alice.finished and bob.finished):
-        raise PeerError("the exchange ended before both transcripts were authenticated")
+    said = exchange.converse(alice, bob)
     return alice, bob, said
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from driver.registry import DRIVERS
 from scqc.core.errors import ConfigProblem
-from scqc.runs.config_problems import nearest, shown
+from scqc.runs import shared_rules
+from scqc.runs.config_problems import shown
+from scqc.runs.shared_rules import Found, Needs
 
 if TYPE_CHECKING:
     from scqc.runs.photon.config import PhotonConfig
@@ -34,7 +33,6 @@ PHASE_SIGNAL = {"rx.phase": ("phase-modulator", False)}
 EVERY_SIGNAL = SIGNALS | PASSIVE_SIGNALS | ACTIVE_SIGNALS | PHASE_SIGNAL
 #: What the generators' granularity asks of a segment [Sa].
 SEGMENT_SAMPLES, SHORTEST_SAMPLES = 64, 320
-Found = Iterator[tuple[str, str, object, str]]
 
 
 def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
@@ -46,7 +44,7 @@ def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
         Named in the problems.
     config : PhotonConfig
     """
-    rules = (_instruments, _wiring, _drive, _lengths, _safety, _virtual_laboratory)
+    rules = (_bench, _drive, _lengths, _virtual_laboratory)
     return [
         ConfigProblem(file, table, key, shown(value), limit)
         for rule in rules
@@ -59,47 +57,12 @@ def _signals(config: PhotonConfig) -> dict[str, tuple[str, bool]]:
     return SIGNALS | choice | (PHASE_SIGNAL if config.bob.bias.gain > 0.0 else {})
 
 
-def _instruments(config: PhotonConfig) -> Found:
-    for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
-        limit = "Alice has an instrument of that name; names must be unique"
-        yield "bob.instruments", name, name, limit
-    roles = Counter(str(s.role) for s in config.instruments.values())
-    for role in sorted({role for role, _ in _signals(config).values()}):
-        wanted = 2 if role == "awg" and config.active_basis else 1
-        if roles[role] != wanted:
-            limit = f"{roles[role]} instruments play it, the scheme needs {wanted}"
-            yield "instruments", "role", role, limit
-
-
-def _wiring(config: PhotonConfig) -> Found:
-    wanted, known = _signals(config), EVERY_SIGNAL
-    for signal in (s for s in wanted if s not in config.wiring):
-        yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
-    used: dict[str, str] = {}
-    for signal, port in config.wiring.items():
-        if signal not in known:
-            yield "wiring", signal, port, f"unknown signal; {nearest(signal, known)}"
-        if port in used:
-            yield "wiring", signal, port, f"this port carries {used[port]} already"
-        used.setdefault(port, signal)
-        yield from _port(config, signal, port)
-
-
-def _port(config: PhotonConfig, signal: str, wired: str) -> Found:
-    name, _, port = wired.partition(":")
-    if name not in config.instruments:
-        limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
-        yield "wiring", signal, wired, limit
-        return
-    settings = config.instruments[name]
-    ports = DRIVERS[settings.driver].ports
-    if port not in ports:
-        limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
-        yield "wiring", signal, wired, limit
-    role, marker = EVERY_SIGNAL.get(signal, (settings.role, False))
-    if settings.role != role or port.startswith("marker") is not marker:
-        kind = "a marker" if marker else "a channel"
-        yield "wiring", signal, wired, f"must be {kind} of the {role}"
+def _bench(config: PhotonConfig) -> Found:
+    needed = _signals(config)
+    roles = {role: 1 for role, _ in needed.values()}
+    if config.active_basis:
+        roles["awg"] = 2
+    yield from shared_rules.check(config, Needs(needed, EVERY_SIGNAL, roles))
 
 
 def _drive(config: PhotonConfig) -> Found:
@@ -147,25 +110,9 @@ def _lengths(config: PhotonConfig) -> Found:
         )
 
 
-def _safety(config: PhotonConfig) -> Found:
-    for action in config.safety.on_exit:
-        name = action.partition(".")[0]
-        if name not in config.instruments:
-            limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
-            yield "safety", "on_exit", action, limit
-
-
 def _virtual_laboratory(config: PhotonConfig) -> Found:
     if config.sim is None:
         return
-    for table, names in (
-        ("sim.faults", config.sim.faults),
-        ("sim.ports", config.sim.ports or {}),
-    ):
-        for name in names:
-            if name not in config.instruments:
-                limit = f"unknown instrument; {nearest(name, config.instruments)}"
-                yield table, name, name, limit
     rate_hz = config.sim.source.pulse_rate_hz
     if abs(rate_hz - config.link.slot_rate_hz) > 1e-9 * rate_hz:
         limit = f"the laser must pulse once per slot, {config.link.slot_rate_hz:g} Hz"

@@ -1,0 +1,104 @@
+"""What must hold between the tables of a lab config, whatever its scheme."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from driver.registry import DRIVERS
+from scqc.runs.config_problems import nearest
+
+if TYPE_CHECKING:
+    from scqc.runs.lab_config import LabConfig
+
+#: The role of the instrument that carries a signal, and whether its port is a marker.
+Signals = Mapping[str, tuple[str, bool]]
+#: Table, key, value and what is wrong with it.
+Found = Iterator[tuple[str, str, object, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a scheme needs of a bench.
+
+    Parameters
+    ----------
+    signals : mapping
+        Must be wired.
+    known : mapping
+        May be wired.
+    roles : mapping of str to int
+        How many instruments play each.
+    """
+
+    signals: Signals
+    known: Signals
+    roles: Mapping[str, int]
+
+
+def check(config: LabConfig, needs: Needs) -> Found:
+    """Yield what is wrong with instruments, wiring and the names of instruments.
+
+    Parameters
+    ----------
+    config : LabConfig
+    needs : Needs
+    """
+    yield from _instruments(config, needs)
+    yield from _wiring(config, needs)
+    exits = config.safety.on_exit
+    named = [("safety", "on_exit", a, a.partition(".")[0]) for a in exits]
+    if config.sim is not None:
+        named += [("sim.faults", name, name, name) for name in config.sim.faults]
+        named += [("sim.ports", name, name, name) for name in config.sim.ports or {}]
+    for table, key, value, name in named:
+        if name not in config.instruments:
+            limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
+            yield table, key, value, limit
+
+
+def _instruments(config: LabConfig, needs: Needs) -> Found:
+    for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
+        limit = "Alice has an instrument of that name; names must be unique"
+        yield "bob.instruments", name, name, limit
+    played = Counter(str(s.role) for s in config.instruments.values())
+    for role, wanted in needs.roles.items():
+        if played[role] != wanted:
+            limit = (
+                f"{played[role]} instruments play this role, the scheme needs {wanted}"
+            )
+            yield "instruments", "role", role, limit
+
+
+def _wiring(config: LabConfig, needs: Needs) -> Found:
+    for signal in (s for s in needs.signals if s not in config.wiring):
+        yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
+    used: dict[str, str] = {}
+    for signal, port in config.wiring.items():
+        if signal not in needs.known:
+            limit = f"unknown signal; {nearest(signal, needs.known)}"
+            yield "wiring", signal, port, limit
+        if port in used:
+            yield "wiring", signal, port, f"this port carries {used[port]} already"
+        used.setdefault(port, signal)
+        yield from _port(config, signal, port, needs.known)
+
+
+def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:
+    name, _, port = wired.partition(":")
+    if name not in config.instruments:
+        limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
+        yield "wiring", signal, wired, limit
+        return
+    settings = config.instruments[name]
+    ports = DRIVERS[settings.driver].ports
+    if port not in ports:
+        limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
+        yield "wiring", signal, wired, limit
+    if signal in known:
+        role, marker = known[signal]
+        if settings.role != role or port.startswith("marker") is not marker:
+            kind = "a marker" if marker else "a channel"
+            yield "wiring", signal, wired, f"must be {kind} of the {role}"
