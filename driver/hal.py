@@ -154,6 +154,11 @@ class ArbitraryWaveformGenerator(Instrument, Protocol):
         """Shortest waveform [1]."""
         ...
 
+    @property
+    def amplitude_range_vpp(self) -> tuple[float, float]:
+        """Smallest and largest full scale of a channel, peak to peak [V]."""
+        ...
+
     def configure(self, config: AwgConfig) -> AwgConfig:
         """Set rate and amplitudes; return what the device took."""
         ...

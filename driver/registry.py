@@ -40,6 +40,12 @@ DRIVERS = {
         "KeysightM8190A",
         ("1", "2", "marker1", "marker2"),
     ),
+    "tektronix.awg70000": DriverEntry(
+        "awg",
+        "driver.awg.tektronix_awg70000",
+        "TektronixAwg70000",
+        ("1", "2", "marker1", "marker2"),
+    ),
     "keysight.infiniium": DriverEntry(
         "digitizer",
         "driver.digitizer.keysight_infiniium",

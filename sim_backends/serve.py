@@ -23,6 +23,7 @@ from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
+from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.faults import Fault, FaultPlan
 from sim_backends.photon_settings import PhotonSimSettings
@@ -137,6 +138,13 @@ def _awg(
     return KeysightM8190A(name, cables, faults, settings.bits)
 
 
+def _tektronix_awg(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> TektronixAwg70000:
+    settings = getattr(request.sim, "awg", AwgSettings())
+    return TektronixAwg70000(name, cables, faults, settings.bits)
+
+
 def _scope(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> KeysightInfiniium:
@@ -160,6 +168,7 @@ def _phase(
 #: For each driver: how its instrument is emulated, and on which wire it is served.
 _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
     "keysight.m8190a": (_awg, ScpiServer),
+    "tektronix.awg70000": (_tektronix_awg, ScpiServer),
     "keysight.infiniium": (_scope, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
     "thorlabs.mdt693b": (_phase, line_server),

@@ -110,9 +110,19 @@ class ClickingLight:
 
 @contextmanager
 def served(
-    faults=None, light=None, names=("awg", "scope"), wiring=None, **sim
+    faults=None,
+    light=None,
+    names=("awg", "scope"),
+    wiring=None,
+    drivers=None,
+    **sim,
 ) -> Iterator[EmulatedLab]:
-    """Serve instruments; `faults` maps instrument to (at, kind) pairs."""
+    """Serve instruments; `faults` maps instrument to (at, kind) pairs.
+
+    `drivers` maps instruments to other drivers than those of `KINDS`, or further
+    ones to theirs.
+    """
+    chosen = {n: KINDS[n][1] for n in names} | (drivers or {})
     planned = {
         name: [FaultSettings(at=at, kind=kind) for at, kind in pairs]
         for name, pairs in (faults or {}).items()
@@ -121,7 +131,7 @@ def served(
         wiring = WIRING if "scope" in names else PHOTON_WIRING
     request = ServeRequest(
         sim=SimSettings(faults=planned, **sim),
-        instruments={n: EmulatedInstrument(driver=KINDS[n][1]) for n in names},
+        instruments={n: EmulatedInstrument(driver=d) for n, d in chosen.items()},
         wiring=wiring,
         tap=True,
     )

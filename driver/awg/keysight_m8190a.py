@@ -45,6 +45,7 @@ class KeysightM8190A:
 
     granularity = 64
     minimum_samples = 320
+    amplitude_range_vpp = AMPLITUDE_VPP
 
     def __init__(self, link: ScpiLink) -> None:
         self._link = link

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from driver.hal import ArbitraryWaveformGenerator
 
-OPEN_V = 1.5
+# What the markers of all generators reach.
+OPEN_V = 1.4
 CLOSED_V = 0.0
 
 
@@ -29,7 +30,7 @@ class TtlSwitch:
         return self._open
 
     def set_open(self, is_open: bool) -> None:
-        """Open the shutter (1.5 V) or close it (0 V)."""
+        """Open the shutter (1.4 V) or close it (0 V)."""
         # Told closed first: if the command fails, light is assumed through.
         self._open = self._open or is_open
         level_v = OPEN_V if is_open else CLOSED_V

@@ -197,10 +197,10 @@ class _Session:
         """Play one waveform; take signal, shot and electronic noise."""
         use = self.config.bob.digitizer
         peak_v = float(np.max(np.abs(waveform.samples)))
-        amplitude = max(2.02 * peak_v, 0.1)
+        awg = self.bench.awg
+        amplitude = max(2.02 * peak_v, awg.amplitude_range_vpp[0])
         _, i_port = self.bench.resolve("tx.i")
         _, q_port = self.bench.resolve("tx.q")
-        awg = self.bench.awg
         awg.configure(
             AwgConfig(
                 waveform.rate_hz, {int(i_port): amplitude, int(q_port): amplitude}

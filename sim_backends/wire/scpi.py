@@ -31,6 +31,7 @@ MESSAGES = {
     -224: "Illegal parameter value",
     -230: "Data corrupt or stale",
     -221: "Settings conflict",
+    -256: "File name not found",
     -350: "Queue overflow",
     -420: "Query UNTERMINATED",
 }

@@ -28,10 +28,11 @@ def playing(role):
 @pytest.fixture
 def instrument(request):
     """The driver named by the parameter, open, on its served emulator."""
-    name = next(n for n, (_, driver) in KINDS.items() if driver == request.param)
+    played = DRIVERS[request.param].role
+    name = next(n for n, (role, _) in KINDS.items() if role == played)
     times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
     light = ClickingLight(times_ps, dark=False) if name == "tagger" else None
-    with served(names=(name,), light=light) as lab:
+    with served(names=(name,), light=light, drivers={name: request.param}) as lab:
         kind = DRIVERS[request.param].link
         link = make_link(kind, name, lab.endpoints[name], io_timeout_s=2.0)
         driver = make_driver(request.param, link)
@@ -75,8 +76,8 @@ class TestEveryInstrument:
 @pytest.mark.parametrize("instrument", playing("awg"), indirect=True)
 class TestGenerator:
     def configured(self, awg):
-        taken = awg.configure(hal.AwgConfig(RATE_HZ, {1: 0.5, 2: 0.6}))
-        assert taken == hal.AwgConfig(RATE_HZ, {1: 0.5, 2: 0.6})
+        taken = awg.configure(hal.AwgConfig(RATE_HZ, {1: 0.5, 2: 0.4}))
+        assert taken == hal.AwgConfig(RATE_HZ, {1: 0.5, 2: 0.4})
 
     def test_minimum_fits_the_granularity(self, instrument):
         assert instrument.minimum_samples % instrument.granularity == 0
@@ -91,8 +92,21 @@ class TestGenerator:
         self.configured(instrument)
         n_samples = instrument.minimum_samples + extra
         samples = np.zeros((2, n_samples), dtype=np.float32)
+        if extra > 0 and instrument.granularity == 1:
+            instrument.upload(Waveform(samples, RATE_HZ))
+            return
         with pytest.raises(RangeError):
             instrument.upload(Waveform(samples, RATE_HZ))
+
+    def test_amplitude_range(self, instrument):
+        low, high = instrument.amplitude_range_vpp
+        for vpp in (low, high):
+            assert instrument.configure(
+                hal.AwgConfig(RATE_HZ, {1: vpp, 2: vpp})
+            ) == hal.AwgConfig(RATE_HZ, {1: vpp, 2: vpp})
+        for vpp in (0.99 * low, 1.01 * high):
+            with pytest.raises(RangeError):
+                instrument.configure(hal.AwgConfig(RATE_HZ, {1: vpp, 2: low}))
 
     @pytest.mark.parametrize("rows", [1, 3])
     def test_other_channel_counts_are_refused(self, instrument, rows):
@@ -144,7 +158,8 @@ class TestGenerator:
 
     def test_configuring_forgets_the_waveform(self, instrument):
         self.configured(instrument)
-        instrument.upload(Waveform(np.zeros((2, 1280), np.float32), RATE_HZ))
+        samples = np.zeros((2, instrument.minimum_samples), np.float32)
+        instrument.upload(Waveform(samples, RATE_HZ))
         self.configured(instrument)
         with pytest.raises(StateError):
             instrument.start()

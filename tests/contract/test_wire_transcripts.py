@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from driver.awg.keysight_m8190a import KeysightM8190A
+from driver.awg.tektronix_awg70000 import TektronixAwg70000
+from driver.awg.wfmx import wfmx_header
 from driver.digitizer.keysight_infiniium import KeysightInfiniium
 from driver.hal import AwgConfig, DigitizerConfig
 from driver.scpi.link import ScpiLink
 from driver.transports.tcp import TcpTransport
+from scqc.core.errors import ConnectError
 from scqc.core.records import Waveform
 
 ANSWERS = {
@@ -19,6 +22,10 @@ ANSWERS = {
     b":FREQ:RAST?": b"4E8",
     b":VOLT1?": b"0.5",
     b":VOLT2?": b"0.5",
+    b"CLOC:SRAT?": b"4E+08",
+    b"SOUR1:VOLT?": b"0.5",
+    b"SOUR2:VOLT?": b"0.5",
+    b"AWGC:RSTAT?": b"1",
     b":ACQ:SRAT?": b"4E+08",
     b":ACQ:POIN?": b"16",
     b":CHAN1:RANG?": b"8E-01",
@@ -70,6 +77,15 @@ class Recorder:
 def m8190a():
     peer = Recorder(b"Agilent Technologies,M8190A,DE1,5.0")
     driver = KeysightM8190A(peer.link())
+    yield peer, driver
+    driver.close()
+    peer.close()
+
+
+@pytest.fixture
+def awg70000():
+    peer = Recorder(b"TEKTRONIX,AWG70002A,B000001,FV:5.3")
+    driver = TektronixAwg70000(peer.link())
     yield peer, driver
     driver.close()
     peer.close()
@@ -208,6 +224,94 @@ def test_m8190a_sequence(m8190a):
         + lines(":TRAC1:SEL 1", ":TRAC2:SEL 1")
         + lines(*(c.format(n=n) for n in (1, 2) for c in table))
     )
+
+
+SAFE_TEKTRONIX = (
+    "AWGC:STOP",
+    *(
+        command.format(n=n)
+        for n in (1, 2)
+        for command in (
+            "OUTP{n}:STAT 0",
+            "OUTP{n}:SVAL:MARK1 LOW",
+            "OUTP{n}:WVAL:MARK1 HIGH",
+            "OUTP{n}:WVAL:ANAL:STAT ZERO",
+            "SOUR{n}:MARK1:VOLT:AMPL 0.5",
+            "SOUR{n}:MARK1:VOLT:OFFS -0.25",
+        )
+    ),
+)
+RUN_TEKTRONIX = ("SOUR1:TINP BTR", "SOUR2:TINP BTR", "AWGC:RUN", "AWGC:RSTAT?")
+
+
+def test_awg70000(awg70000):
+    """The order of a public driver: delete, data, open, assign, run, poll."""
+    peer, awg = awg70000
+    awg.open()
+    assert peer.take() == lines("*IDN?", "*CLS", *SAFE_TEKTRONIX)
+    awg.configure(AwgConfig(4e8, {1: 0.5, 2: 0.5}))
+    assert peer.take() == lines(
+        "AWGC:STOP",
+        "INST:MODE AWG",
+        "CLOC:SRAT 400000000",
+        "OUTP1:PATH DIR",
+        "SOUR1:DAC:RES 8",
+        "SOUR1:VOLT 0.5",
+        "OUTP2:PATH DIR",
+        "SOUR2:DAC:RES 8",
+        "SOUR2:VOLT 0.5",
+        "CLOC:SRAT?",
+        "SOUR1:VOLT?",
+        "SOUR2:VOLT?",
+    )
+    samples = np.zeros((2, 2400), dtype=np.float32)
+    samples[0, 0], samples[1, 1] = 0.25, -0.125
+    awg.upload(Waveform(samples, 4e8))
+    header = wfmx_header(2400)
+    length = len(header) + 5 * 2400
+
+    def sent(n, markers):
+        return (
+            lines(f'MMEM:DEL "scqc_{n}.wfmx"', ":SYST:ERR?")
+            + f'MMEM:DATA "scqc_{n}.wfmx",#5{length}'.encode()
+            + header
+            + (samples[n - 1] * 4).astype("<f4").tobytes()
+            + markers
+            + b"\n"
+            + lines(f'MMEM:OPEN "C:\\Users\\OEM\\Documents\\scqc_{n}.wfmx"')
+        )
+
+    assert peer.take() == (
+        lines("AWGC:STOP", "WLIS:WAV:DEL ALL", 'MMEM:CDIR "\\Users\\OEM\\Documents"')
+        + sent(1, b"\x03" * 64 + b"\x01" * 2336)
+        + sent(2, b"\x01" * 2400)
+        + lines(
+            'SOUR1:CASS:WAV "scqc_1"',
+            "SOUR1:RMOD TRIG",
+            'SOUR2:CASS:WAV "scqc_2"',
+            "SOUR2:RMOD TRIG",
+            "OUTP1:STAT 1",
+            "OUTP2:STAT 1",
+            *RUN_TEKTRONIX,
+        )
+    )
+    awg.start()
+    assert peer.take() == lines("TRIG:IMM BTR")
+    awg.set_marker_level(2, 1.4)
+    assert peer.take() == lines("SOUR2:MARK1:VOLT:OFFS 1.15")
+    awg.stop()
+    assert peer.take() == lines("AWGC:STOP", *RUN_TEKTRONIX)
+    awg.safe_state(1.0)
+    assert peer.take() == lines(*SAFE_TEKTRONIX)
+
+
+def test_awg70000_of_one_channel_is_refused():
+    peer = Recorder(b"TEKTRONIX,AWG70001A,B000001,FV:5.3")
+    driver = TektronixAwg70000(peer.link())
+    with pytest.raises(ConnectError, match="AWG70002A"):
+        driver.open()
+    driver.close()
+    peer.close()
 
 
 def test_infiniium(infiniium):

@@ -147,7 +147,7 @@ def test_a_signal_leaves_the_bench_dark(number):
         with process.stdout as said:
             assert said.readline() == b"lit\n"
         assert link.query(":OUTP1?") == "1"
-        assert link.query(":MARK1:SAMP:VOLT:LOW?") == "1.5"
+        assert link.query(":MARK1:SAMP:VOLT:LOW?") == "1.4"
         process.send_signal(number)
         assert process.wait(5.0) != 0
         assert link.query(":OUTP1?") == "0"
