@@ -97,8 +97,12 @@ def test_dv_kill_9_at_any_moment(tmp_path):
             stderr=subprocess.DEVNULL,
             cwd=HOME,
         )
-        # Most moments of interest lie in the last third.
-        time.sleep(duration_s * chance.triangular(0.05, 1.1, 0.9))
+        if number % 4:
+            # Most moments of interest come right after the last burst is stored.
+            wait_for(tmp_path / f"run-{number}" / "journal.jsonl", '"burst"', process)
+            time.sleep(chance.uniform(0.0, 2.0))
+        else:
+            time.sleep(duration_s * chance.uniform(0.05, 1.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
     folders = [f for f in tmp_path.glob("run-*") if f.is_dir()]
@@ -106,6 +110,14 @@ def test_dv_kill_9_at_any_moment(tmp_path):
     check_no_bit_twice(keys)
     check_words_have_pads_of_their_own(folders)
     check_acknowledged_keys(folders, keys)
+
+
+def wait_for(path, text, process):
+    """Return when a file says `text`, or the process is over."""
+    while process.poll() is None:
+        if path.exists() and text in path.read_text():
+            return
+        time.sleep(0.02)
 
 
 def check_no_bit_twice(keys):
