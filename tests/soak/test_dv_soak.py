@@ -59,7 +59,7 @@ def test_dv_message_over_100_km(tmp_path):
 def test_dv_fading(tmp_path, fading):
     result = run(
         tmp_path,
-        ("length_km = 50.0", f"extra_loss_db = 4.0\n[sim.channel.fading]\n{fading}\n#"),
+        ("length_km = 50.0", f"extra_loss_db = 8.0\n[sim.channel.fading]\n{fading}\n#"),
         ("attenuation_db_per_km = 0.2\n", ""),
         name=DEFAULT,
     )
