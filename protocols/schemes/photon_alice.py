@@ -188,7 +188,7 @@ class PhotonAlice(Party):
         word = self._code.encode(information.reshape(frames, -1))
         self._words = word
         self._frame_rows = np.full(frames, self._rows, dtype=np.int64)
-        self._rounds = 0
+        self._rounds = self._verifications = 0
         self._expected = (RevealRequest, Decoded)
         return [
             MaskedWords(
@@ -231,6 +231,7 @@ class PhotonAlice(Party):
         self._rows = upto
         self._frame_rows[failed] = upto
         self._rounds += 1
+        self._expected = (RevealRequest, Decoded)
         return [Reveal(wire.pack_bits(more))]
 
     def _start_cascade(
@@ -250,7 +251,7 @@ class PhotonAlice(Party):
         seed = self._entropy.read(32)
         self._cascade = cascade.Cascade(self._raw, False, plan, seed)
         self._frame_rows = np.zeros(frames, dtype=np.int64)
-        self._published, self._rounds = 0, 0
+        self._published = self._rounds = self._verifications = 0
         self._expected = (ParityRequest,)
         return [CascadeStart(errors, frames, n, plan.first_block, seed)]
 
@@ -268,8 +269,11 @@ class PhotonAlice(Party):
     def _verify(self, message: Decoded) -> list[wire.AnyMessage]:
         wire.unpack_bits("decoded", message.decoded, self._frame_rows.size)
         self._rounds += 1
+        self._verifications += 1
         key = self._entropy.read(16)
-        self._expected = (Verified,)
+        # A word that is not hers has told so by its tag: Bob may ask for more checks.
+        ladder = self._security.reconciliation == "ldpc"
+        self._expected = (Verified, RevealRequest) if ladder else (Verified,)
         return [Verification(key, tags(self._raw, key).tobytes())]
 
     def _note_verified(self, message: Verified) -> list[wire.AnyMessage]:
@@ -292,6 +296,7 @@ class PhotonAlice(Party):
             self._published,
             self._rounds,
             self.accepted,
+            self._verifications,
         )
         self.distillation = distil(
             self._sifted, self._check, disclosure, self._pulses, self._security

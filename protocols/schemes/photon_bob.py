@@ -241,7 +241,7 @@ class PhotonBob(Party):
         self._decoded = np.zeros(frames, dtype=np.bool_)
         self._frame_rows = np.full(frames, message.rows, dtype=np.int64)
         self.iterations = np.zeros(frames, dtype=np.int64)
-        self._rounds = 0
+        self._rounds = self._verifications = 0
         return self._try(np.arange(frames))
 
     def _try(self, frames: NDArray[np.int64]) -> list[wire.AnyMessage]:
@@ -296,7 +296,7 @@ class PhotonBob(Party):
         frames, n = plan.n_frames, plan.n_bits
         own = self._received.bits[self.sifted.key[: frames * n]].reshape(frames, n)
         self._cascade = cascade.Cascade(own, True, plan, message.seed)
-        self._rounds = 0
+        self._rounds = self._verifications = 0
         return self._announce_parities()
 
     def _announce_parities(self) -> list[wire.AnyMessage]:
@@ -328,10 +328,18 @@ class PhotonBob(Party):
         ours = tags(corrected, message.tag_key)
         equal = np.all(ours == theirs.reshape(frames, -1), axis=1)
         accepted: NDArray[np.bool_] = self._decoded & equal
+        self._verifications += 1
+        if again := self._ask_again(~equal):
+            return again
         self.key_errors = int(np.sum(self._errors[accepted], dtype=np.int64))
-        # Two more flags per frame: decoded, verified.
+        # More flags per frame: decoded, as often as verified, and accepted.
         self.disclosure = Disclosure(
-            n, self._frame_rows, self._first_rows, self._rounds + 2, accepted
+            n,
+            self._frame_rows,
+            self._first_rows,
+            self._rounds + self._verifications + 1,
+            accepted,
+            self._verifications,
         )
         kept = corrected[accepted].ravel()
         if kept.size:
@@ -351,6 +359,22 @@ class PhotonBob(Party):
             Verified(wire.pack_bits(accepted.astype(np.uint8)), self.key_errors),
             wire.Amplification(secret, seed),
         ]
+
+    def _ask_again(self, wrong: NDArray[np.bool_]) -> list[wire.AnyMessage]:
+        """Ask for further checks of frames that decoded to another word than hers.
+
+        Only of those that know all checks told so far; short frames have words of
+        few bits that all known checks allow.
+        """
+        if self._security.reconciliation != "ldpc":
+            return []
+        latest = self._frame_rows == self._rows
+        retry: NDArray[np.bool_] = self._decoded & wrong & latest
+        if not retry.any() or self._code.next_rows(self._rows) == self._rows:
+            return []
+        self._decoded[retry] = False
+        self._expected = (Reveal,)
+        return [RevealRequest(wire.pack_bits(retry.astype(np.uint8)))]
 
     def _read_message(self, accepted: NDArray[np.bool_]) -> None:
         """Take the message out of the corrected words, if all its frames are good."""

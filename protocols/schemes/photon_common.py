@@ -66,6 +66,8 @@ class Disclosure:
     rounds : int
         How often a flag was sent for every frame [1].
     accepted : ndarray, shape (n_frames,), bool
+    verifications : int
+        How often tags of all frames were sent [1].
     """
 
     n_bits: int
@@ -73,6 +75,7 @@ class Disclosure:
     published: int
     rounds: int
     accepted: NDArray[np.bool_]
+    verifications: int = 1
 
     @property
     def used(self) -> int:
@@ -82,7 +85,7 @@ class Disclosure:
     def counts(self) -> Disclosed:
         """Return what was said about the sifted key [bit]."""
         frames = self.accepted.size
-        tag_bits = TAG_BITS * frames
+        tag_bits = TAG_BITS * frames * self.verifications
         # Both parties' parities may be more than the bits of a frame.
         unknown = np.maximum(self.n_bits - self.rows, 0)
         return Disclosed(
@@ -257,6 +260,7 @@ def distil(
     """
     frames = disclosure.accepted.size
     collision = frames * collision_probability(disclosure.n_bits)
+    collision *= disclosure.verifications
     secrecy = 0.5 * security.epsilon
     if collision > secrecy:
         raise ProtocolAbort(

@@ -221,12 +221,17 @@ def test_a_failed_frame_takes_all_its_bits_with_it(monkeypatch):
             bob._errors[0, :3] ^= 1
         return data
 
-    talk(alice, bob, lose_one)
+    said = talk(alice, bob, lose_one)
     ledger, whole = alice.distillation.ledger, ALICE.distillation.ledger
-    unknown = alice._code.n_bits - int(alice._frame_rows[0])
-    assert ledger.failed_bits == unknown
+    n, frames = alice._code.n_bits, alice.accepted.size
+    assert ledger.failed_bits == n - int(alice._frame_rows[0])
     assert ledger.sifted_bits == whole.sifted_bits
-    assert alice.key()[1] == max(0, ALICE.key()[1] - unknown)
+    # What was tried to save it is paid for too: checks, tags and flags.
+    tags = len(named(said, photon.Verification)) - 1
+    asked = len(named(said, photon.RevealRequest)) - KINDS.count("RevealRequest")
+    assert tags == asked > 0
+    lost = n - int(ALICE._frame_rows[0]) + frames * (TAG_BITS * tags + asked + tags)
+    assert alice.key()[1] == max(0, ALICE.key()[1] - lost)
     assert alice.key() == bob.key()
     # The message was in that frame.
     assert bob.message().size == 0
@@ -677,3 +682,37 @@ def test_altered_direct_words_are_not_delivered():
         talk(alice, bob, alter)
     nothing_released(alice)
     nothing_released(bob)
+
+
+# A word that every known check allows, and is not Alice's -----------------------------
+
+
+@pytest.mark.parametrize("lies", [1, 3])
+def test_a_wrong_word_is_told_by_its_tag_and_decoded_again(monkeypatch, lies):
+    """The first decodings end in another codeword: tags cost, nothing is lost."""
+    alice, bob = parties()
+    honest, told = ladder.LadderCode.decode, []
+
+    def neighbour(code, syndromes, *arguments):
+        found = honest(code, syndromes, *arguments)
+        if len(told) < lies and found.converged.all():
+            told.append(1)
+            other = np.ones((1, code.n_bits - code.min_rows), dtype=np.uint8)
+            found.errors[0] ^= code.encode(other)[0]
+        return found
+
+    monkeypatch.setattr(ladder.LadderCode, "decode", neighbour)
+    said = talk(alice, bob)
+    assert len(told) == lies
+    np.testing.assert_array_equal(bob.message(), MESSAGE)
+    assert alice.key() == bob.key()
+    frames = bob.disclosure.accepted.size
+    assert bob.disclosure.accepted.all()
+    assert len(named(said, photon.Verification)) == lies + 1
+    ledger = bob.distillation.ledger
+    # Every tag that was sent is paid for, and so is every further check.
+    sent = sum(8 * len(m.tags) for m in named(said, photon.Verification))
+    assert ledger.verification_bits == sent == 64 * frames * (lies + 1)
+    checks = sum(8 * len(m.checks) for m in named(said, photon.Reveal))
+    assert 0 < ledger.revealed_bits <= checks < ledger.revealed_bits + 8 * len(said)
+    assert ledger == alice.distillation.ledger
