@@ -32,6 +32,7 @@ MESSAGES = {
     -230: "Data corrupt or stale",
     -221: "Settings conflict",
     -350: "Queue overflow",
+    -410: "Query INTERRUPTED",
     -420: "Query UNTERMINATED",
 }
 _NODE = re.compile(r"([A-Za-z]+)(\d*)$")
