@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from driver.phase_modulator.prompt_link import PromptLink
 from driver.registry import Link, LinkKind
-from driver.scpi.link import ScpiLink
+from driver.scpi.link import ScpiLink, ScpiTransport
 from driver.time_tagger.idq_link import IdqLink
+from driver.transports.hislip import HislipTransport
 from driver.transports.serial_port import byte_transport
-from driver.transports.tcp import TcpTransport, parse_resource
+from driver.transports.tcp import TcpTransport
 from driver.transports.zmq_link import ZmqLink, parse_zmq
 
 
@@ -22,9 +23,9 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         If the resource has another form.
     """
     checks: dict[LinkKind, Callable[[str, str], object]] = {
-        "scpi": parse_resource,
         "idq": parse_zmq,
         # Building a transport touches no port.
+        "scpi": scpi_transport,
         "prompt": byte_transport,
     }
     checks[kind](instrument, resource)
@@ -59,4 +60,21 @@ def make_link(
     if kind == "prompt":
         transport = byte_transport(instrument, resource)
         return PromptLink(transport, open_timeout_s, io_timeout_s)
-    return ScpiLink(TcpTransport(instrument, resource), open_timeout_s, io_timeout_s)
+    carrier = scpi_transport(instrument, resource)
+    return ScpiLink(carrier, open_timeout_s, io_timeout_s)
+
+
+def scpi_transport(instrument: str, resource: str) -> ScpiTransport:
+    """Return the transport, not yet open, for a SCPI resource.
+
+    ``tcp://host:port`` is a plain byte stream, ``hislip://host:port/hislip0``
+    has messages and a device clear.
+
+    Raises
+    ------
+    RangeError
+        If the resource has no such form.
+    """
+    if resource.startswith("hislip://"):
+        return HislipTransport(instrument, resource)
+    return TcpTransport(instrument, resource)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from scqc.core.settings import Settings
 from scqc.core.units import fibre_transmittance
-from sim_backends.settings import Angle, Drift, FaultSettings, Rejection
+from sim_backends.settings import Angle, Drift, FaultSettings, Rejection, Transport
 
 DETECTORS = ("z0", "z1", "x0", "x1")
 _PASS_COLUMNS = ["time_s", "loss_db", "background_hz"]
@@ -276,3 +276,4 @@ class PhotonSimSettings(Settings):
     tagger: TaggerSettings = TaggerSettings()
     faults: dict[str, list[FaultSettings]] = Field(default_factory=dict)
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] | None = None
+    transports: dict[str, Transport] = Field(default_factory=dict)

@@ -29,6 +29,7 @@ from sim_backends.faults import Fault, FaultPlan
 from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
+from sim_backends.wire.hislip import HislipServer
 from sim_backends.wire.pty_line import line_server
 from sim_backends.wire.tcp_scpi import ScpiServer
 from sim_backends.wire.truth_tap import TruthTap
@@ -79,7 +80,8 @@ class EmulatedLab:
     Raises
     ------
     ConfigError
-        If a driver has no emulator or a fault is unknown.
+        If a driver has no emulator, a fault is unknown, or an instrument does not
+        speak the transport chosen for it.
     """
 
     def __init__(self, request: ServeRequest, light: Light | None = None) -> None:
@@ -89,8 +91,9 @@ class EmulatedLab:
         )
         # All devices exist before the first port opens.
         self.devices = {name: self._device(name) for name in request.instruments}
+        serve = {name: self._wire(name) for name in request.instruments}
         self.servers: dict[str, Server] = {
-            name: _EMULATORS[wanted.driver][1](self.devices[name], wanted.port)
+            name: serve[name](self.devices[name], wanted.port)
             for name, wanted in request.instruments.items()
         }
         self._tap = TruthTap(self.cables) if request.tap else None
@@ -124,6 +127,18 @@ class EmulatedLab:
                 ]
             )
         return _EMULATORS[driver][0](name, self.cables, faults, self._request)
+
+    def _wire(self, name: str) -> Callable[[Any, int], Server]:
+        """Return the server for the transport that is chosen for an instrument."""
+        usual = _EMULATORS[self._request.instruments[name].driver][1]
+        chosen = self._request.sim.transports.get(name)
+        if chosen is None:
+            return usual
+        if usual is not ScpiServer:
+            limit = "only instruments that speak SCPI have a choice of transport"
+            problem = ConfigProblem("config", "sim.transports", name, chosen, limit)
+            raise ConfigError([problem])
+        return HislipServer if chosen == "hislip" else ScpiServer
 
 
 def _world(sim: SimSettings | PhotonSimSettings) -> Light:

@@ -46,6 +46,7 @@ FaultKind = Literal[
     "out-of-order",
     "wrong-channels",
 ]
+Transport = Literal["tcp", "hislip"]
 Drift = Annotated[float, Field(ge=0.0, le=10.0)]
 Angle = Annotated[float, Field(ge=-1.6, le=1.6)]
 
@@ -174,6 +175,7 @@ class SimSettings(Settings):
     digitizer: DigitizerSettings = DigitizerSettings()
     faults: dict[str, list[FaultSettings]] = Field(default_factory=dict)
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] | None = None
+    transports: dict[str, Transport] = Field(default_factory=dict)
 
 
 Switch = Literal["signal", "lo"]

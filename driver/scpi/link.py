@@ -1,9 +1,9 @@
-"""SCPI over a byte stream: one command at a time, never an older reply.
+"""SCPI over a transport: one command at a time, never an older reply.
 
 After any failed exchange the link is *dirty*: a reply may still be on its way.
-A dirty link is reconnected before the next command, and the identity must be
-the one seen before; a late reply dies with the old connection. Only queries
-marked idempotent are ever sent twice.
+A dirty link is resynchronised before the next command, by a device clear where
+the transport has one and by a new connection otherwise, and the identity must
+be the one seen before. Only queries marked idempotent are ever sent twice.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from driver.hal import Identity
-from driver.transports.tcp import TcpTransport
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
     ConnectError,
@@ -31,12 +31,49 @@ _MAX_ERRORS = 64
 _SHOWN = 60
 
 
+class ScpiTransport(Protocol):
+    """What carries commands and answers; `TcpTransport` says what each call does."""
+
+    instrument: str
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes received and not yet read [1]."""
+        ...
+
+    def open(self, timeout_s: float) -> None:
+        """Connect within `timeout_s` [s]."""
+        ...
+
+    def close(self) -> None:
+        """Close the link; calling it again does nothing."""
+        ...
+
+    def resynchronise(self, timeout_s: float) -> None:
+        """Make sure within `timeout_s` [s] that no older answer is on its way."""
+        ...
+
+    def write(
+        self, data: bytes | memoryview, deadline: Deadline, *, end: bool = True
+    ) -> None:
+        """Send all of `data`; `end` says whether the message ends there."""
+        ...
+
+    def read_into(self, target: memoryview, deadline: Deadline) -> int:
+        """Fill `target`; return the bytes read [1], fewer if no more will come."""
+        ...
+
+    def read_line(self, deadline: Deadline, limit: int = 1 << 20) -> bytes:
+        """Return a line of the answer, without its end."""
+        ...
+
+
 class ScpiLink:
     """One instrument's SCPI session; safe to share between threads.
 
     Parameters
     ----------
-    transport : TcpTransport
+    transport : ScpiTransport
     open_timeout_s, io_timeout_s : float
         Deadlines for connecting and for one exchange [s].
     error_query : str
@@ -45,7 +82,7 @@ class ScpiLink:
 
     def __init__(
         self,
-        transport: TcpTransport,
+        transport: ScpiTransport,
         open_timeout_s: float = 5.0,
         io_timeout_s: float = 10.0,
         error_query: str = ":SYST:ERR?",
@@ -173,8 +210,8 @@ class ScpiLink:
         length = str(data.nbytes)
         head = f"{prefix}#{len(length)}{length}".encode("ascii")
         with self._exchange(prefix, deadline):
-            self._transport.write(head, deadline)
-            self._transport.write(data.cast("B"), deadline)
+            self._transport.write(head, deadline, end=False)
+            self._transport.write(data.cast("B"), deadline, end=False)
             self._transport.write(b"\n", deadline)
 
     @contextmanager
@@ -259,8 +296,9 @@ class ScpiLink:
             self._lock.release()
 
     def _resynchronise(self, deadline: Deadline) -> None:
-        """Drop the old connection, and any late reply with it."""
-        self._transport.open(min(self._open_timeout_s, deadline.remaining_s()))
+        """Get rid of any late reply, and ask again who is there."""
+        timeout_s = min(self._open_timeout_s, deadline.remaining_s())
+        self._transport.resynchronise(timeout_s)
         identity = self._ask_identity(deadline)
         if self._identity is not None and identity != self._identity:
             raise ConnectError(

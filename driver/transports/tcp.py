@@ -102,8 +102,19 @@ class TcpTransport:
         if link is not None:
             link.close()
 
-    def write(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        """Send all of `data` before `deadline`.
+    def resynchronise(self, timeout_s: float) -> None:
+        """Connect anew: a late reply dies with the old connection.
+
+        Raises
+        ------
+        ConnectError
+        """
+        self.open(timeout_s)
+
+    def write(
+        self, data: bytes | memoryview, deadline: Deadline, *, end: bool = True
+    ) -> None:
+        """Send all of `data` before `deadline`; a byte stream has no `end`.
 
         Raises
         ------

@@ -53,10 +53,23 @@ def check(config: LabConfig, needs: Needs) -> Found:
     if config.sim is not None:
         named += [("sim.faults", name, name, name) for name in config.sim.faults]
         named += [("sim.ports", name, name, name) for name in config.sim.ports or {}]
+        chosen = config.sim.transports
+        named += [("sim.transports", name, chosen[name], name) for name in chosen]
     for table, key, value, name in named:
         if name not in config.instruments:
             limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
             yield table, key, value, limit
+    yield from _transports(config)
+
+
+def _transports(config: LabConfig) -> Found:
+    """Only the emulators of SCPI instruments speak more than one transport."""
+    chosen = {} if config.sim is None else config.sim.transports
+    for name in chosen.keys() & config.instruments.keys():
+        driver = config.instruments[name].driver
+        if DRIVERS[driver].link != "scpi":
+            limit = f"{driver} does not speak SCPI, there is no choice"
+            yield "sim.transports", name, chosen[name], limit
 
 
 def _instruments(config: LabConfig, needs: Needs) -> Found:

@@ -86,6 +86,11 @@ class ScpiDevice:
     def shut_down(self) -> None:
         """Stop background work; called once when the server ends."""
 
+    def status_byte(self) -> int:
+        """Return the status byte, without the bit for waiting replies."""
+        summary = self.status.event_status & self.status.event_enable
+        return 0x20 if summary else 0
+
     def add(self, pattern: str, command: Command) -> None:
         """Register a command."""
         self.tree.add(pattern, command)
@@ -109,7 +114,9 @@ class ScpiDevice:
         )
         self.add("*OPT", Command("identify", on_query=lambda *_: "0"))
         self.add("*TST", Command("identify", on_query=lambda *_: "0"))
-        self.add("*STB", Command(INHERITED, on_query=lambda *_: self._status_byte()))
+        self.add(
+            "*STB", Command(INHERITED, on_query=lambda *_: str(self.status_byte()))
+        )
         self.add("SYSTem:ERRor[:NEXT]", Command(INHERITED, on_query=self._next_error))
 
     def _opc(self) -> None:
@@ -117,10 +124,6 @@ class ScpiDevice:
 
     def _set_ese(self, _: tuple[int, ...], parameters: list[Parameter]) -> None:
         self.status.event_enable = int(number(parameters, 0, 0, 255))
-
-    def _status_byte(self) -> str:
-        summary = self.status.event_status & self.status.event_enable
-        return str(0x20 if summary else 0)
 
     def _next_error(self, _: tuple[int, ...], _parameters: list[Parameter]) -> str:
         code, text = self.status.errors.pop()

@@ -33,6 +33,7 @@ MESSAGES = {
     -221: "Settings conflict",
     -256: "File name not found",
     -350: "Queue overflow",
+    -410: "Query INTERRUPTED",
     -420: "Query UNTERMINATED",
 }
 _NODE = re.compile(r"([A-Za-z]+)(\d*)$")

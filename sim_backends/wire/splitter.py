@@ -7,8 +7,8 @@ blocks. A block's payload is received straight into its own buffer.
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sim_backends.wire.scpi import Parameter
 
@@ -26,6 +26,18 @@ class EndOfStreamError(Exception):
 
 class BadStreamError(Exception):
     """The stream is no message; the connection cannot be used any further."""
+
+
+class Source(Protocol):
+    """Where bytes come from: a socket, or the data of a message channel."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return some bytes, at most `size`; none if the client has left."""
+        ...
+
+    def recv_into(self, view: memoryview, /) -> int:
+        """Receive some bytes into `view`; zero if the client has left."""
+        ...
 
 
 @dataclass(slots=True)
@@ -47,10 +59,10 @@ class UnitReader:
 
     Parameters
     ----------
-    connection : socket.socket
+    connection : Source
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Source) -> None:
         self._connection = connection
         self._buffer = bytearray()
         self._at = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 from sim_backends.devices.base import INHERITED, Call, ScpiDevice
 from sim_backends.faults import LATE_S
@@ -12,6 +13,7 @@ from sim_backends.wire.scpi import Reply, ScpiError
 from sim_backends.wire.splitter import (
     BadStreamError,
     EndOfStreamError,
+    Source,
     Unit,
     UnitReader,
 )
@@ -20,7 +22,7 @@ GARBAGE = b"\x00\xff\xfe~garbage~\x80\n"
 _JOIN_S = 5.0
 
 
-class _DropConnectionError(Exception):
+class DropConnectionError(Exception):
     """The fault plan cuts this connection now."""
 
 
@@ -97,26 +99,49 @@ class ScpiServer:
                 thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        session = _Session(self.device, connection, self._closing)
         try:
-            session.run()
-        except (EndOfStreamError, BadStreamError, _DropConnectionError, OSError):
+            self.run_client(connection)
+        except (EndOfStreamError, BadStreamError, DropConnectionError, OSError):
             pass
         finally:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
 
+    def run_client(self, connection: socket.socket) -> None:
+        """Serve one connection until the client leaves."""
 
-class _Session:
-    """One client: the current header path, and the reply being put together."""
+        def send(parts: list[bytes | memoryview]) -> None:
+            for part in parts:
+                connection.sendall(part)
+
+        ScpiSession(self.device, connection, send, self._closing).run()
+
+
+class ScpiSession:
+    """One client: the current header path, and the reply being put together.
+
+    Parameters
+    ----------
+    device : ScpiDevice
+    source : Source
+        Where the client's bytes come from.
+    send : callable
+        Takes the parts of one reply.
+    hurry : threading.Event
+        Ends the wait of a late reply.
+    """
 
     def __init__(
-        self, device: ScpiDevice, connection: socket.socket, closing: threading.Event
+        self,
+        device: ScpiDevice,
+        source: Source,
+        send: Callable[[list[bytes | memoryview]], None],
+        hurry: threading.Event,
     ) -> None:
-        self._device, self._connection = device, connection
-        self._closing = closing
-        self._reader = UnitReader(connection)
+        self._device, self._send_parts = device, send
+        self._hurry = hurry
+        self._reader = UnitReader(source)
         self._path: list[str] = []
         self._verb = ""
         self._replies: list[Reply] = []
@@ -163,7 +188,7 @@ class _Session:
             self._verb = call.command.verb
         kind = self._device.faults.take(self._verb, replying=call.is_query)
         if kind == "drop-connection":
-            raise _DropConnectionError
+            raise DropConnectionError
         self._fault = kind or self._fault
 
     def _send(self) -> None:
@@ -174,15 +199,14 @@ class _Session:
         parts = _joined(replies)
         if fault == "late-reply":
             # Waiting on the event lets the server close meanwhile.
-            self._closing.wait(LATE_S)
+            self._hurry.wait(LATE_S)
         elif fault == "garbage":
             parts = [GARBAGE]
         elif fault == "wrong-identity":
             parts = [b"Somebody Else,Model X,0,0\n"]
         elif fault == "half-block":
             parts = _first_half(parts)
-        for part in parts:
-            self._connection.sendall(part)
+        self._send_parts(parts)
 
 
 def _joined(replies: list[Reply]) -> list[bytes | memoryview]:

@@ -21,27 +21,37 @@ ROLES = {
 RATE_HZ = 400e6
 
 
+def backends(names):
+    """Return every driver on its usual link, those for SCPI over HiSLIP too."""
+    scpi = [name for name in names if DRIVERS[name].link == "scpi"]
+    return [*names, *(f"{name} hislip" for name in scpi)]
+
+
 def playing(role):
-    return [name for name, entry in DRIVERS.items() if entry.role == role]
+    return backends([name for name, entry in DRIVERS.items() if entry.role == role])
 
 
 @pytest.fixture
 def instrument(request):
     """The driver named by the parameter, open, on its served emulator."""
-    played = DRIVERS[request.param].role
+    wanted, _, transport = request.param.partition(" ")
+    played = DRIVERS[wanted].role
     name = next(n for n, (role, _) in KINDS.items() if role == played)
+    transports = {name: transport} if transport else {}
     times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
     light = ClickingLight(times_ps, dark=False) if name == "tagger" else None
-    with served(names=(name,), light=light, drivers={name: request.param}) as lab:
-        kind = DRIVERS[request.param].link
+    with served(
+        names=(name,), light=light, drivers={name: wanted}, transports=transports
+    ) as lab:
+        kind = DRIVERS[wanted].link
         link = make_link(kind, name, lab.endpoints[name], io_timeout_s=2.0)
-        driver = make_driver(request.param, link)
+        driver = make_driver(wanted, link)
         driver.open()
         yield driver
         driver.close()
 
 
-@pytest.mark.parametrize("instrument", DRIVERS, indirect=True)
+@pytest.mark.parametrize("instrument", backends(DRIVERS), indirect=True)
 class TestEveryInstrument:
     def test_plays_its_role(self, instrument):
         roles = [r for r in ROLES.values() if isinstance(instrument, r)]

@@ -64,6 +64,16 @@ CASES = [
     ("scope", "fetch", "garbage", GARBLED),
     ("scope", "fetch", "late-reply", LATE),
 ]
+# The same through messages instead of a byte stream, where that differs.
+BOTH_HISLIP = {"awg": "hislip", "scope": "hislip"}
+BY_TRANSPORT = [
+    *(({}, *case) for case in CASES),
+    *(
+        (BOTH_HISLIP, *case)
+        for case in CASES
+        if case[:2] in {("awg", "configure"), ("scope", "fetch")}
+    ),
+]
 
 
 def whole_run(lab):
@@ -78,10 +88,12 @@ def whole_run(lab):
         return record(bench, "signal", CONFIG, 2.0)
 
 
-@pytest.mark.parametrize(("instrument", "at", "kind", "errors"), CASES)
-def test_fault_ends_in_its_typed_error(instrument, at, kind, errors):
+@pytest.mark.parametrize(
+    ("transports", "instrument", "at", "kind", "errors"), BY_TRANSPORT
+)
+def test_fault_ends_in_its_typed_error(transports, instrument, at, kind, errors):
     before = {t.ident for t in threading.enumerate()}
-    with served({instrument: [(at, kind)]}) as lab:
+    with served({instrument: [(at, kind)]}, transports=transports) as lab:
         start = time.monotonic()
         with pytest.raises(errors) as caught:
             whole_run(lab)

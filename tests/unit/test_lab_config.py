@@ -203,6 +203,16 @@ def test_faults_are_checked_when_the_file_is_read(entry, key, limit):
     assert limit in problem.limit
 
 
+@pytest.mark.parametrize(
+    ("entry", "limit"),
+    [('scpoe = "hislip"', "mean 'scope'"), ('scope = "vxi11"', "'hislip'")],
+)
+def test_transports_are_checked_when_the_file_is_read(entry, limit):
+    problem = only(f"{QUICK}\n[sim.transports]\n{entry}\n")
+    assert problem.table.startswith("sim.transports")
+    assert limit in problem.limit
+
+
 def test_two_generators_and_no_digitiser():
     text = changed(
         ('role = "digitizer"', 'role = "awg"'), ("keysight.infin", "keysight.m8190a #")
