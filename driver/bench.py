@@ -210,7 +210,7 @@ class Bench:
             ) from ExceptionGroup("instruments", list(failures.values()))
 
     def _only(self, role: str) -> Instrument:
-        names = [n for n, s in self._settings.items() if s.role == role]
+        names = [n for n, s in self._settings.items() if role in s.roles]
         if len(names) != 1:
             raise StateError("bench", role, f"{len(names)} instruments play this role")
         return self.instrument(names[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal, Protocol, cast
@@ -11,6 +12,19 @@ from driver.hal import Instrument
 from scqc.core.errors import StateError
 
 LinkKind = Literal["scpi", "idq", "prompt"]
+Role = Literal[
+    "awg",
+    "digitizer",
+    "time-tagger",
+    "phase-modulator",
+    "laser",
+    "attenuator",
+    "bias-controller",
+    "polarisation-controller",
+    "power-meter",
+    "detector-bias",
+    "optical-switch",
+]
 
 
 class Link(Protocol):
@@ -24,46 +38,63 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriverEntry:
-    """Where a driver lives, its role, its ports, and the link it is built on."""
+    """Where a driver lives, what it plays, and the link it is built on.
 
-    role: str
+    Parameters
+    ----------
+    plays : mapping of str to tuple of str
+        Each role of the instrument, and its ports for that role.
+    module, class_name : str
+        Where the class is.
+    link : {"scpi", "idq", "prompt"}
+    """
+
+    plays: Mapping[Role, tuple[str, ...]]
     module: str
     class_name: str
-    ports: tuple[str, ...]
     link: LinkKind = "scpi"
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles it can play."""
+        return tuple(self.plays)
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """All its ports."""
+        return tuple(port for ports in self.plays.values() for port in ports)
+
+    def roles_of(self, port: str) -> tuple[Role, ...]:
+        """Return what the instrument plays through `port`."""
+        return tuple(role for role, ports in self.plays.items() if port in ports)
 
 
 DRIVERS = {
     "keysight.m8190a": DriverEntry(
-        "awg",
+        {"awg": ("1", "2", "marker1", "marker2")},
         "driver.awg.keysight_m8190a",
         "KeysightM8190A",
-        ("1", "2", "marker1", "marker2"),
     ),
     "tektronix.awg70000": DriverEntry(
-        "awg",
+        {"awg": ("1", "2", "marker1", "marker2")},
         "driver.awg.tektronix_awg70000",
         "TektronixAwg70000",
-        ("1", "2", "marker1", "marker2"),
     ),
     "keysight.infiniium": DriverEntry(
-        "digitizer",
+        {"digitizer": ("1", "2", "3", "4")},
         "driver.digitizer.keysight_infiniium",
         "KeysightInfiniium",
-        ("1", "2", "3", "4"),
     ),
     "idq.id900": DriverEntry(
-        "time-tagger",
+        {"time-tagger": ("1", "2", "3", "4")},
         "driver.time_tagger.idq_id900",
         "IdqId900",
-        ("1", "2", "3", "4"),
         "idq",
     ),
     "thorlabs.mdt693b": DriverEntry(
-        "phase-modulator",
+        {"phase-modulator": ("1", "2", "3")},
         "driver.phase_modulator.thorlabs_mdt693b",
         "ThorlabsMdt693b",
-        ("1", "2", "3"),
         "prompt",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     Field,
@@ -13,14 +13,12 @@ from pydantic import (
 )
 
 from driver.links import check_resource
-from driver.registry import DRIVERS, nearest
+from driver.registry import DRIVERS, Role, nearest
 from scqc.core.settings import Settings
-
-Role = Literal["awg", "digitizer", "time-tagger", "phase-modulator"]
 
 SignalName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z0-9_]+)+$")]
 PortName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*:(marker)?[1-9][0-9]?$")
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*:[a-z]*[1-9][0-9]?$")
 ]
 WiringSettings = dict[SignalName, PortName]
 """Which port of which instrument carries a signal: ``"tx.i" = "awg:1"``."""
@@ -39,9 +37,12 @@ class ExpectSettings(Settings):
 
 
 class InstrumentSettings(Settings):
-    """One instrument: what it is for, its driver and where it listens."""
+    """One instrument: what it is for, its driver and where it listens.
 
-    role: Role
+    One that plays two roles in one box names both.
+    """
+
+    role: Role | Annotated[tuple[Role, ...], Field(min_length=1)]
     driver: str
     resource: str
     expect: ExpectSettings = ExpectSettings()
@@ -66,12 +67,19 @@ class InstrumentSettings(Settings):
 
     @model_validator(mode="after")
     def _driver_fits_role(self) -> InstrumentSettings:
-        if DRIVERS[self.driver].role != self.role:
-            raise ValueError(
-                f"driver {self.driver!r} is for role {DRIVERS[self.driver].role!r}, "
-                f"not {self.role!r}"
-            )
+        played = DRIVERS[self.driver].roles
+        for role in self.roles:
+            if role not in played:
+                known = " or ".join(repr(role) for role in played)
+                raise ValueError(
+                    f"driver {self.driver!r} is for role {known}, not {role!r}"
+                )
         return self
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """What it plays on this bench."""
+        return (self.role,) if isinstance(self.role, str) else self.role
 
 
 class SafetySettings(Settings):

@@ -33,7 +33,7 @@ def _ask(place: Station, name: str) -> dict[str, str]:
     settings = place.instruments[name]
     row = {
         "name": name,
-        "role": settings.role,
+        "role": ", ".join(settings.roles),
         "driver": settings.driver,
         "resource": settings.resource,
     }

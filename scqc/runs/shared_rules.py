@@ -76,7 +76,7 @@ def _instruments(config: LabConfig, needs: Needs) -> Found:
     for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
         limit = "Alice has an instrument of that name; names must be unique"
         yield "bob.instruments", name, name, limit
-    played = Counter(str(s.role) for s in config.instruments.values())
+    played = Counter(str(r) for s in config.instruments.values() for r in s.roles)
     for role, wanted in needs.roles.items():
         if played[role] != wanted:
             limit = (
@@ -106,12 +106,14 @@ def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:
         yield "wiring", signal, wired, limit
         return
     settings = config.instruments[name]
-    ports = DRIVERS[settings.driver].ports
-    if port not in ports:
-        limit = f"{settings.driver} has no port {port!r}; it has {', '.join(ports)}"
+    entry = DRIVERS[settings.driver]
+    if port not in entry.ports:
+        known_ports = ", ".join(entry.ports)
+        limit = f"{settings.driver} has no port {port!r}; it has {known_ports}"
         yield "wiring", signal, wired, limit
     if signal in known:
         role, marker = known[signal]
-        if settings.role != role or port.startswith("marker") is not marker:
+        plays = role in settings.roles and role in entry.roles_of(port)
+        if not plays or port.startswith("marker") is not marker:
             kind = "a marker" if marker else "a channel"
             yield "wiring", signal, wired, f"must be {kind} of the {role}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scqc.core.errors import ConfigError, ConfigProblem
+from sim_backends.devices.optics_cables import OpticsCables
 from sim_backends.settings import Switch
 
 DETECTORS = ("rx.z0", "rx.z1", "rx.x0", "rx.x1")
@@ -94,6 +95,8 @@ class Cables:
     ----------
     played : list of ndarray, shape (2, n), int16 [code]
         Truth tap, for tests: what was started, in order.
+    optics : OpticsCables
+        For lasers, attenuators and the like.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Cables:
     ) -> None:
         self.light = light
         self.lock = threading.RLock()
+        self.optics = OpticsCables(light, wiring, self.lock)
         self.played: list[NDArray[np.int16]] = []
         self._playing: set[str] = set()
         self._once = False
@@ -117,7 +121,11 @@ class Cables:
 
     def set_marker(self, instrument: str, marker: int, volts: float) -> None:
         """Set the level of a marker output; a shutter wired to it moves."""
-        switch = self._switches.get(f"{instrument}:marker{marker}")
+        self.set_switch(instrument, f"marker{marker}", volts)
+
+    def set_switch(self, instrument: str, port: str, volts: float) -> None:
+        """Drive the shutter that hangs on a port, if there is one."""
+        switch = self._switches.get(f"{instrument}:{port}")
         if switch is not None:
             with self.lock:
                 self.light.set_level(switch, volts)

@@ -28,15 +28,15 @@ def backends(names):
 
 
 def playing(role):
-    return backends([name for name, entry in DRIVERS.items() if entry.role == role])
+    return backends([name for name, entry in DRIVERS.items() if role in entry.roles])
 
 
 @pytest.fixture
 def instrument(request):
     """The driver named by the parameter, open, on its served emulator."""
     wanted, _, transport = request.param.partition(" ")
-    played = DRIVERS[wanted].role
-    name = next(n for n, (role, _) in KINDS.items() if role == played)
+    played = DRIVERS[wanted].roles
+    name = next(n for n, (role, _) in KINDS.items() if role in played)
     transports = {name: transport} if transport else {}
     times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
     light = ClickingLight(times_ps, dark=False) if name == "tagger" else None
