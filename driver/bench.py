@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any
 
+from driver.bench_lock import BenchLock
+from driver.guard import Guard, Supervision
 from driver.hal import (
     ArbitraryWaveformGenerator,
     Digitizer,
@@ -21,26 +23,30 @@ from driver.hal import (
     Snapshot,
     TimeTagger,
 )
-from driver.links import make_link
+from driver.interlock import Interlock, Interlocked
+from driver.links import make_link, takes_one_client
+from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
+from driver.processes import ProcessRef
 from driver.registry import DRIVERS, make_driver
 from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
+from driver.watch_plan import Watched, WatchPlan
 from scqc.core.errors import (
     ConnectError,
-    ConnectionLost,
     InstrumentError,
     StateError,
+    WatchdogError,
 )
 
-SAFE_TIMEOUT_S = 3.0
 _LOG = logging.getLogger("scqc.bench")
 
 
 class Bench:
     """The named instruments and their wiring; a context manager.
 
-    Entering opens all instruments at the same time. Leaving, for whatever
-    reason, puts every one of them in its safe state and closes it.
+    Entering locks all instruments for this program, opens them at the same time
+    and starts the watchdog. Leaving, for whatever reason, puts every one of them
+    in its safe state and closes it.
 
     Parameters
     ----------
@@ -48,6 +54,7 @@ class Bench:
     wiring : mapping of str to str
         Signal name to ``instrument:port``.
     safety : SafetySettings
+    supervision : Supervision
     """
 
     def __init__(
@@ -55,10 +62,15 @@ class Bench:
         instruments: Mapping[str, InstrumentSettings],
         wiring: Mapping[str, str],
         safety: SafetySettings | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self._settings = dict(instruments)
         self._wiring = dict(wiring)
         self._safety = safety or SafetySettings()
+        self._supervision = supervision or Supervision()
+        self._lock = BenchLock({n: s.resource for n, s in instruments.items()})
+        self._interlock: Interlock | None = None
+        self._guard: Guard | None = None
         self._instruments: dict[str, Instrument] = {}
         self._switches: dict[str, TtlSwitch] = {}
         self._old_sigterm: Any = None
@@ -70,12 +82,20 @@ class Bench:
         Raises
         ------
         ConnectError
-            If one cannot be reached or is not the expected one. If several
-            failed, all are listed, and the cause is the group of errors.
+            If one is in use by another program, cannot be reached or is not the
+            expected one. If several failed, all are listed, and the cause is the
+            group of errors.
+        WatchdogError
+            If there is no watchdog.
         """
         self._take_sigterm()
         try:
+            self._lock.acquire()
+            # It starts while the instruments open.
+            self._start_watchdog()
             self._open_all()
+            if self._guard is not None:
+                self._guard.wait_ready()
         except BaseException:
             # Also an interrupt: what is open by then must not stay lit.
             self._leave(quiet=True)
@@ -170,12 +190,14 @@ class Bench:
         """
         self._switches.clear()
         failures: list[InstrumentError] = []
-        for name in self._safe_order():
-            try:
-                _make_safe(self._instruments[name])
-            except InstrumentError as error:
-                _LOG.error("%s is not in its safe state: %s", name, error)
-                failures.append(error)
+        passing = self._interlock.making_safe() if self._interlock else nullcontext()
+        with passing:
+            for name in safe_order(list(self._instruments), self._safety.on_exit):
+                try:
+                    make_safe(self._instruments[name])
+                except InstrumentError as error:
+                    _LOG.error("%s is not in its safe state: %s", name, error)
+                    failures.append(error)
         return failures
 
     def _check_names(self) -> None:
@@ -186,7 +208,7 @@ class Bench:
                 raise StateError("bench", what, f"there is no instrument {name!r}")
 
     def _open_all(self) -> None:
-        drivers = {n: _driver(n, s) for n, s in self._settings.items()}
+        drivers = {n: self._driver(n, s) for n, s in self._settings.items()}
         # All are known before any is opened: a half-opened one is closed too.
         self._instruments = drivers
         failures: dict[str, InstrumentError] = {}
@@ -209,16 +231,54 @@ class Bench:
                 "bench", "open", f"{counts}: {listed}"
             ) from ExceptionGroup("instruments", list(failures.values()))
 
+    def _driver(self, name: str, settings: InstrumentSettings) -> Instrument:
+        """Build a driver on a link that asks the interlock."""
+        link = make_link(
+            DRIVERS[settings.driver].link,
+            name,
+            settings.resource,
+            open_timeout_s=settings.open_timeout_s,
+            io_timeout_s=settings.io_timeout_s,
+        )
+        if isinstance(link, Interlocked):
+            link.interlock = self._interlock
+        return make_driver(settings.driver, link)
+
     def _only(self, role: str) -> Instrument:
         names = [n for n, s in self._settings.items() if role in s.roles]
         if len(names) != 1:
             raise StateError("bench", role, f"{len(names)} instruments play this role")
         return self.instrument(names[0])
 
-    def _safe_order(self) -> list[str]:
-        first = [action.partition(".")[0] for action in self._safety.on_exit]
-        order = [*first, *reversed(self._instruments)]
-        return [n for n in dict.fromkeys(order) if n in self._instruments]
+    def _start_watchdog(self) -> None:
+        """Start the process that makes the station safe if this one cannot."""
+        if not self._supervision.watchdog:
+            return
+        interlock, here = Interlock(), ProcessRef.here()
+        self._interlock = interlock
+        journal = self._supervision.journal
+        names = safe_order(list(self._settings), self._safety.on_exit)
+        plan = WatchPlan(
+            pid=here.pid,
+            started=here.started,
+            interlock=str(interlock.path),
+            instruments=tuple(_watched(n, self._settings[n]) for n in names),
+            locks=tuple(str(path) for path in self._lock.paths),
+            journal=str(journal.resolve()) if journal else "",
+            run_uuid=self._supervision.run_uuid,
+        )
+        self._guard = Guard(plan, interlock, self.safe_state, self._lock.handles)
+
+    def _stop_watchdog(self) -> str | None:
+        """Say goodbye to the watchdog; return why it has acted, if it has."""
+        guard, interlock = self._guard, self._interlock
+        self._guard = self._interlock = None
+        if guard is not None:
+            guard.release()
+        if interlock is None:
+            return None
+        interlock.remove()
+        return interlock.reason if interlock.is_tripped else None
 
     def _leave(self, *, quiet: bool) -> None:
         """Make safe and close; an interrupt meanwhile waits until that is done."""
@@ -227,7 +287,11 @@ class Bench:
             for instrument in self._instruments.values():
                 instrument.close()
             self._instruments = {}
+            acted = self._stop_watchdog()
+            self._lock.release()
             self._restore_sigterm()
+        if acted and not quiet:
+            raise WatchdogError("bench", "leave", acted)
         if failures and not quiet:
             if len(failures) == 1:
                 raise failures[0]
@@ -246,27 +310,9 @@ class Bench:
             self._old_sigterm = None
 
 
-def _driver(name: str, settings: InstrumentSettings) -> Instrument:
-    link = make_link(
-        DRIVERS[settings.driver].link,
-        name,
-        settings.resource,
-        open_timeout_s=settings.open_timeout_s,
-        io_timeout_s=settings.io_timeout_s,
-    )
-    return make_driver(settings.driver, link)
-
-
-def _make_safe(instrument: Instrument) -> None:
-    """Put one instrument in its safe state, over a new link if the old is dead.
-
-    A link that died unnoticed shows only now, and the command may be lost with
-    it. Being safe twice does no harm, so it is said again.
-    """
-    try:
-        instrument.safe_state(SAFE_TIMEOUT_S)
-    except ConnectionLost:
-        instrument.safe_state(SAFE_TIMEOUT_S)
+def _watched(name: str, settings: InstrumentSettings) -> Watched:
+    exclusive = takes_one_client(settings.resource)
+    return Watched(name, settings.driver, settings.resource, exclusive)
 
 
 def _check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:

@@ -78,3 +78,11 @@ def scpi_transport(instrument: str, resource: str) -> ScpiTransport:
     if resource.startswith("hislip://"):
         return HislipTransport(instrument, resource)
     return TcpTransport(instrument, resource)
+
+
+def takes_one_client(resource: str) -> bool:
+    """Return whether only one program at a time can talk through `resource`.
+
+    Serial ports, and serial device servers, are such.
+    """
+    return resource.startswith(("serial://", "socket://"))

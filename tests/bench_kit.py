@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driver.bench import Bench
+from driver.guard import Supervision
 from driver.settings import InstrumentSettings, SafetySettings
 from sim_backends.serve import EmulatedInstrument, EmulatedLab, ServeRequest
 from sim_backends.settings import FaultSettings, SimSettings
@@ -33,6 +34,8 @@ KINDS = {
     "tagger": ("time-tagger", "idq.id900"),
     "phase": ("phase-modulator", "thorlabs.mdt693b"),
 }
+# Tests of the wire need no process of its own to watch them.
+UNWATCHED = Supervision(watchdog=False)
 PHOTON_BENCH = ("awg", "tagger")
 RATE_HZ = 400e6
 AMPLITUDE_VPP = {1: 0.5, 2: 0.5}
@@ -165,4 +168,4 @@ def bench_on(lab: EmulatedLab, io_timeout_s=2.0, **expect) -> Bench:
     wiring = WIRING if "scope" in lab.devices else PHOTON_WIRING
     wiring = {s: p for s, p in wiring.items() if p.partition(":")[0] in lab.devices}
     settings = settings_for(lab.endpoints, io_timeout_s, **expect)
-    return Bench(settings, wiring, SafetySettings())
+    return Bench(settings, wiring, SafetySettings(), UNWATCHED)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from driver.hal import Identity
+from driver.interlock import Interlocked
 from driver.transports.serial_port import ByteTransport
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
@@ -30,7 +31,7 @@ _REFUSALS = ("CMD_", "ERR")
 _SHOWN = 60
 
 
-class PromptLink:
+class PromptLink(Interlocked):
     """One instrument's session; safe to share between threads.
 
     Parameters
@@ -141,6 +142,7 @@ class PromptLink:
         self, command: str, deadline: Deadline, *, fresh: bool = True
     ) -> Iterator[None]:
         """Hold the link for one exchange; any failure makes it dirty."""
+        self.permit(command)
         if not self._lock.acquire(timeout=deadline.remaining_s()):
             raise InstrumentTimeout(
                 self.instrument, command, "the link is busy in another thread"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from driver.hal import Identity
+from driver.interlock import Interlocked
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
     ConnectError,
@@ -68,7 +69,7 @@ class ScpiTransport(Protocol):
         ...
 
 
-class ScpiLink:
+class ScpiLink(Interlocked):
     """One instrument's SCPI session; safe to share between threads.
 
     Parameters
@@ -274,6 +275,7 @@ class ScpiLink:
         self, command: str, deadline: Deadline, *, fresh: bool = True
     ) -> Iterator[None]:
         """Hold the link for one exchange; any failure makes it dirty."""
+        self.permit(_shown(command))
         if not self._lock.acquire(timeout=deadline.remaining_s()):
             raise InstrumentTimeout(
                 self.instrument, _shown(command), "the link is busy in another thread"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from driver.hal import Identity
+from driver.interlock import Interlocked
 from driver.transports.zmq_link import ZmqLink
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
@@ -28,7 +29,7 @@ _SHOWN = 60
 _TIME_BASE = "TB"
 
 
-class IdqLink:
+class IdqLink(Interlocked):
     """One controller's session; safe to share between threads.
 
     Parameters
@@ -158,6 +159,7 @@ class IdqLink:
 
     @contextmanager
     def _held(self, command: str, deadline: Deadline) -> Iterator[None]:
+        self.permit(_shown(command))
         if not self._lock.acquire(timeout=deadline.remaining_s()):
             raise InstrumentTimeout(
                 self.instrument, _shown(command), "the link is busy in another thread"

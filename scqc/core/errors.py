@@ -9,7 +9,8 @@ ScqcError
 │   ├── WireProtocolError      an answer that does not parse
 │   ├── DeviceError            the device reported errors of its own
 │   ├── RangeError             a setting outside the limits, before any I/O
-│   └── StateError             a call in the wrong state (fetch before arm)
+│   ├── StateError             a call in the wrong state (fetch before arm)
+│   └── WatchdogError          the watchdog acted, or is not there
 ├── SignalError                the light carried no usable signal
 │   ├── SyncError              no frame found
 │   ├── LockError              pilots or clock not found, or lost
@@ -96,6 +97,10 @@ class RangeError(InstrumentError, ValueError):
 
 class StateError(InstrumentError):
     """A call that the instrument's state does not allow."""
+
+
+class WatchdogError(InstrumentError):
+    """The watchdog made the station safe, or is gone: nothing more is sent."""
 
 
 class SignalError(ScqcError):

@@ -6,9 +6,13 @@ import threading
 from collections.abc import Callable
 
 from driver.bench import Bench
+from driver.guard import Supervision
 from scqc.core.errors import ConfigError, ConfigProblem, InstrumentError
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.station import Station, station
+
+#: Opened in its safe state and closed again: there is nothing to watch.
+NOT_ARMED = Supervision(watchdog=False)
 
 
 def identify(loaded: LoadedConfig) -> list[dict[str, str]]:
@@ -38,7 +42,7 @@ def _ask(place: Station, name: str) -> dict[str, str]:
         "resource": settings.resource,
     }
     try:
-        with Bench({name: settings}, {}) as bench:
+        with Bench({name: settings}, {}, supervision=NOT_ARMED) as bench:
             who = bench.instrument(name).identity
     except InstrumentError as error:
         return row | {"error": str(error)}

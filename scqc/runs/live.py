@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from driver.bench import Bench
 from driver.capture import RecordKind, record
+from driver.guard import Supervision
 from driver.hal import AwgConfig, DigitizerConfig
 from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
 from scqc.core.provenance import new_run_uuid
@@ -137,9 +138,10 @@ def _capture(
 ) -> Path:
     config, bursts = work.config, work.bursts
     progress.stage("station")
+    watch = Supervision(journal=journal.path, run_uuid=work.run_uuid)
     with (
         station(config.instruments, config.wiring, config.sim) as place,
-        Bench(place.instruments, place.wiring, config.safety) as bench,
+        Bench(place.instruments, place.wiring, config.safety, watch) as bench,
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
         session = _Session(config, bench, Transmitter(config, entropy), entropy)

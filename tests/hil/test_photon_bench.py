@@ -5,6 +5,7 @@ import socket
 
 import numpy as np
 import pytest
+from bench_kit import UNWATCHED
 from photon_bench_kit import PULSE_HZ, SLOT_PS, photon_settings, pulse_train
 from pydantic import ValidationError
 
@@ -54,7 +55,7 @@ def bench_on(lab):
         name: InstrumentSettings(role=role, driver=driver, resource=lab.endpoints[name])
         for name, (role, driver) in INSTRUMENTS.items()
     }
-    return Bench(settings, WIRING)
+    return Bench(settings, WIRING, supervision=UNWATCHED)
 
 
 def tapped(lab):

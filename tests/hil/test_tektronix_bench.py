@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bench_kit import RATE_HZ, ClickingLight, PlainLight, served
+from bench_kit import RATE_HZ, UNWATCHED, ClickingLight, PlainLight, served
 
 from driver.awg.tektronix_awg70000 import TektronixAwg70000
 from driver.bench import Bench
@@ -41,7 +41,7 @@ def bench_on(lab):
         )
         for name, (role, driver) in ROLES.items()
     }
-    return Bench(settings, WIRING, SafetySettings())
+    return Bench(settings, WIRING, SafetySettings(), UNWATCHED)
 
 
 def waveform(n_samples=3000, name="waveform"):

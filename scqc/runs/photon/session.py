@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from driver.bench import Bench
 from driver.capture import SIGNAL_SWITCH, acquire_tags
+from driver.guard import Supervision
 from driver.hal import (
     ArbitraryWaveformGenerator,
     AwgConfig,
@@ -75,9 +76,10 @@ def open_session(
     """
     config = work.config
     progress.stage("station")
+    watch = Supervision(journal=journal.path, run_uuid=work.run_uuid)
     with (
         station(config.instruments, config.wiring, config.sim) as place,
-        Bench(place.instruments, place.wiring, config.safety) as bench,
+        Bench(place.instruments, place.wiring, config.safety, watch) as bench,
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
         session = PhotonSession(work, bench, journal)

@@ -1,0 +1,185 @@
+"""One program per instrument: locks that end with the processes that hold them.
+
+A lock is a file of this user's runtime folder, locked by the operating system
+and named after the resource. The watchdog inherits the open file, so a killed
+program's bench stays locked until it is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from driver.processes import ProcessRef
+from scqc.core.errors import ConnectError
+
+_TRIES = 10
+_MODE = 0o600
+
+
+def runtime_folder() -> Path:
+    """Return this user's folder for locks, made if needed, mode 0700.
+
+    Raises
+    ------
+    ConnectError
+        If it belongs to somebody else.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    folder = Path(base) / "scqc"
+    if not base or not Path(base).is_dir():
+        folder = Path(tempfile.gettempdir()) / f"scqc-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or folder.is_symlink():
+            raise ConnectError("bench", "lock", f"{folder} belongs to somebody else")
+    return folder
+
+
+def canonical(resource: str) -> str:
+    """Return one spelling for all names of a resource."""
+    scheme, mark, rest = resource.partition("://")
+    if scheme != "serial":
+        return resource.lower()
+    name = rest.partition("?")[0]
+    port = os.path.realpath(name)
+    # Names of pseudo-terminals are given to others as soon as one is closed.
+    return f"{scheme}{mark}{name if port.startswith('/dev/pts/') else port}"
+
+
+class BenchLock:
+    """The locks of all instruments of a bench.
+
+    Parameters
+    ----------
+    resources : mapping of str to str
+        Name of the instrument to its resource.
+    """
+
+    def __init__(self, resources: Mapping[str, str]) -> None:
+        self._resources = dict(resources)
+        self._held: dict[Path, int] = {}
+
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """File descriptors of the locks, for a process that is to hold them too."""
+        return tuple(self._held.values())
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files of the locks."""
+        return tuple(self._held)
+
+    def acquire(self) -> None:
+        """Lock all instruments, or none.
+
+        Raises
+        ------
+        ConnectError
+            If one is in use, naming every such resource and who holds it.
+        """
+        folder = runtime_folder()
+        busy: dict[str, str] = {}
+        for name, resource in self._resources.items():
+            digest = hashlib.sha256(canonical(resource).encode()).hexdigest()[:24]
+            path = folder / f"{digest}.lock"
+            if path in self._held:
+                continue
+            handle = _locked(path)
+            if handle is None:
+                busy[name] = f"{resource} is in use by {_holder(path)}"
+            else:
+                self._held[path] = handle
+                _sign(handle, resource)
+        if busy:
+            self.release()
+            raise ConnectError(", ".join(busy), "lock", "; ".join(busy.values()))
+
+    def release(self) -> None:
+        """Give all locks back; calling it again does nothing."""
+        for path, handle in self._held.items():
+            # Removed while it is still locked: who waits for it looks again.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            _unlock(handle)
+            os.close(handle)
+        self._held = {}
+
+
+def _locked(path: Path) -> int | None:
+    """Open and lock a file; None if somebody else holds it.
+
+    Raises
+    ------
+    ConnectError
+        If the file cannot be opened.
+    """
+    for _ in range(_TRIES):
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
+        except OSError as error:
+            raise ConnectError("bench", f"lock {path}", str(error)) from error
+        if not _lock(handle):
+            os.close(handle)
+            return None
+        # The one who held it may have removed the file in between.
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == os.fstat(handle).st_ino:
+                return handle
+        os.close(handle)
+    return None
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file without waiting; return whether that worked."""
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(handle: int) -> None:
+    """Unlock at once, also where another process has inherited the file."""
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _sign(handle: int, resource: str) -> None:
+    """Write down who holds the lock."""
+    here = ProcessRef.here()
+    entry = {"pid": here.pid, "started": here.started, "resource": resource}
+    os.ftruncate(handle, 0)
+    os.write(handle, json.dumps(entry).encode())
+
+
+def _holder(path: Path) -> str:
+    """Return who holds a lock and what to do about it."""
+    try:
+        entry = json.loads(path.read_text())
+        who = ProcessRef(int(entry["pid"]), int(entry["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another program; try again, or look who uses it"
+    if not who.is_alive:
+        return (
+            f"the watchdog of process {who.pid}, which has ended; it makes the "
+            "station safe, try again in a few seconds"
+        )
+    started = who.started_utc
+    return f"process {who.pid}, started {started}; end that program or wait for it"

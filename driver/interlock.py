@@ -1,0 +1,99 @@
+"""A flag shared with the watchdog: whether this program may still command.
+
+The watchdog sets it before it makes the station safe. A program that was only
+stopped or hung finds it set before its next command, and ends instead of going
+on with a station in a state that it does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from driver.bench_lock import runtime_folder
+from scqc.core.errors import WatchdogError
+
+DEFAULT_REASON = "the watchdog has made the station safe behind this program's back"
+
+
+class Interlock:
+    """One byte in a file that two processes map.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Of an existing one, for the watchdog; a new one is made by default.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            handle, name = tempfile.mkstemp(".interlock", dir=runtime_folder())
+            os.write(handle, b"\0")
+        else:
+            name = str(path)
+            handle = os.open(path, os.O_RDWR)
+        self.path = Path(name)
+        self.reason = DEFAULT_REASON
+        with os.fdopen(handle, "r+b") as file:
+            self._flag = mmap.mmap(file.fileno(), 1)
+        self._exempt = threading.local()
+
+    @property
+    def is_tripped(self) -> bool:
+        """Whether only the way to the safe state is open."""
+        return self._flag[0] != 0
+
+    def trip(self, reason: str | None = None) -> None:
+        """Allow nothing from now on but making safe."""
+        self.reason = reason or self.reason
+        self._flag[0] = 1
+
+    def check(self, instrument: str, command: str) -> None:
+        """Refuse `command` if the flag is set, except while making safe.
+
+        Raises
+        ------
+        WatchdogError
+            If the flag is set.
+        """
+        if self._flag[0] and not getattr(self._exempt, "now", False):
+            raise WatchdogError(instrument, command, self.reason)
+
+    @contextmanager
+    def making_safe(self) -> Iterator[None]:
+        """Let this thread pass for the time of the block."""
+        before = getattr(self._exempt, "now", False)
+        self._exempt.now = True
+        try:
+            yield
+        finally:
+            self._exempt.now = before
+
+    def remove(self) -> None:
+        """Remove the file; the flag stays readable."""
+        # A system that keeps mapped files removes it with its temporary ones.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+class Interlocked:
+    """A link that asks the interlock before every exchange."""
+
+    instrument: str
+    interlock: Interlock | None = None
+
+    def permit(self, command: str) -> None:
+        """Refuse `command` if the watchdog has acted.
+
+        Raises
+        ------
+        WatchdogError
+        """
+        if self.interlock is not None:
+            self.interlock.check(self.instrument, command)
