@@ -36,12 +36,15 @@ class SourceSettings(Settings):
     Alice's exit with the intensity modulator fully open. The phase is random
     from slot to slot, so that photon numbers are Poissonian.
     `intensity_fluctuation` is the relative standard deviation of the mean from
-    slot to slot.
+    slot to slot. A laser and an attenuator that are instruments of the bench give
+    `full_scale_photons` at `power_dbm` and `attenuation_db`.
     """
 
     pulse_rate_hz: float = Field(default=250e6, ge=1e3, le=1e11)
     full_scale_photons: float = Field(default=1.0, ge=0.0, le=50.0)
     intensity_fluctuation: float = Field(default=0.0, ge=0.0, le=0.1)
+    power_dbm: float = Field(default=0.0, ge=-60.0, le=30.0)
+    attenuation_db: float = Field(default=40.0, ge=0.0, le=200.0)
 
 
 class IntensityModulatorSettings(Settings):

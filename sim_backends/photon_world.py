@@ -19,6 +19,14 @@ from scqc.core.units import db_to_power_ratio
 from sim_backends.optics import click_detectors as clicking
 from sim_backends.optics.click_detectors import Events
 from sim_backends.optics.counter_random import stream_keys
+from sim_backends.optics.levers import AdjustableOptics, Place
+from sim_backends.optics.photon_source import (
+    detector_gain,
+    driver_gain,
+    full_scale_photons,
+    launched_power_w,
+    relative_phase_v,
+)
 from sim_backends.optics.pulse_pairs import (
     CENTRE,
     N_OUTCOMES,
@@ -28,6 +36,7 @@ from sim_backends.optics.pulse_pairs import (
     detect,
 )
 from sim_backends.optics.slow_drift import Cells, Channel, Walk, cell_length_s
+from sim_backends.optics.tagger_clock import tagger_ps, tagger_seconds
 from sim_backends.photon_settings import DETECTORS, PhotonSimSettings
 from sim_backends.photon_truth import Scene, Truth, truth_of
 from sim_backends.settings import Switch
@@ -35,10 +44,11 @@ from sim_backends.settings import Switch
 CHUNK = 1 << 20
 _LOGIC_HIGH_V = 0.8
 _MIN_SAMPLES_PER_SLOT = 2.0
+COUNTING_S = 1e-3
 _SILENCE = np.zeros(1, dtype=np.float32)
 
 
-class PhotonWorld:
+class PhotonWorld(AdjustableOptics):
     """The virtual photon-counting laboratory.
 
     Parameters
@@ -56,6 +66,7 @@ class PhotonWorld:
     """
 
     def __init__(self, settings: PhotonSimSettings, keep_truth: bool = True) -> None:
+        super().__init__()
         self.settings = settings
         self._keep_truth = keep_truth
         self.clock = SimulatedClock()
@@ -192,10 +203,8 @@ class PhotonWorld:
         if not 0.0 < duration_s < math.inf or chunk < 1:
             raise StateError("world", "tags", f"{duration_s} s, chunk {chunk}")
         scene = self._scene(duration_s)
-        clicked = [
-            self._clicks(detector, scene, photons)
-            for detector, photons in enumerate(self._photons(scene, chunk))
-        ]
+        found = enumerate(self._photons(scene, chunk))
+        clicked = [self._clicks(detector, scene, events) for detector, events in found]
         sigma_ps = 1e12 * self.settings.detectors.jitter_s
         bench_ps = np.concatenate(
             [
@@ -211,15 +220,14 @@ class PhotonWorld:
         detectors = np.repeat(
             np.arange(4, dtype=np.uint8), [events.causes.size for events in clicked]
         )
-        times_ps = self._tagger_ps(bench_ps, scene.cells.t0_s)
+        times_ps = tagger_ps(bench_ps, scene.cells.t0_s, self.settings.tagger)
         order = np.argsort(times_ps, kind="stable")
         inside = (times_ps >= 0) & (times_ps < round(1e12 * duration_s))
         order = order[inside[order]]
         if self._keep_truth:
             tagged = (order, detectors)
-            self.truth.append(
-                truth_of(scene, clicked, bench_ps, tagged, self._ratio(scene))
-            )
+            ratio = tagger_seconds(scene.cells.t0_s, self.settings.tagger)
+            self.truth.append(truth_of(scene, clicked, bench_ps, tagged, ratio))
         self._number += 1
         self.clock.advance(duration_s + self.settings.tagger.pause_s)
         return times_ps[order], detectors[order]
@@ -237,7 +245,7 @@ class PhotonWorld:
         start = stream(seed, f"tagger/start/{number}")
         pulses = Pulses(
             self._waveform[0],
-            self._relative_phase_v(),
+            relative_phase_v(self.settings, self._waveform[1], self._basis_v),
             self._samples_per_slot,
             self._n_slots,
             float(start.uniform(*tagger.start_offset_s)),
@@ -245,21 +253,43 @@ class PhotonWorld:
         )
         return Scene(pulses, self._optics(), self._slow(cells), cells, seed)
 
-    def _relative_phase_v(self) -> NDArray[np.float32]:
-        """Return the drive of Alice's modulator, less what Bob's takes back.
+    def power_w(self, place: Place) -> float:
+        """Return the mean power of what is played, launched or at the receiver [W].
 
-        Only the difference of the two phases reaches the interference.
+        The generator repeats its waveform while a power meter looks, and the
+        modulator is where it is biased, without drift.
         """
-        alice_v, basis_v = self._waveform[1], self._basis_v
-        if basis_v is None:
-            return alice_v
-        bob, pm = self.settings.basis_modulator, self.settings.phase_modulator
-        scale = _gain(bob.driver_gain_db) / bob.v_pi_v
-        scale *= pm.v_pi_v / _gain(pm.driver_gain_db)
-        n = min(alice_v.size, basis_v.size)
-        drive_v = alice_v.copy()
-        drive_v[:n] -= np.float32(scale) * basis_v[:n]
-        return drive_v
+        bias_rad = self._held_rad
+        if not self.levers.bias_locked:
+            bias_rad += self.settings.intensity_modulator.bias_rad
+        launched_w = launched_power_w(
+            self._optics(),
+            self._waveform[0][:CHUNK],
+            bias_rad,
+            self.settings.source.pulse_rate_hz,
+        )
+        if place == "launch":
+            return launched_w
+        cells = Cells(self._number, self.clock.now_s(), 1.0, 1)
+        return launched_w * float(self._shutter() * self._channel.transmittance(cells))
+
+    def count_rate_hz(self, detector: int) -> float:
+        """Count a detector's clicks for `COUNTING_S` of bench time [counts/s]."""
+        _, detectors = self.tags(COUNTING_S)
+        return float(np.count_nonzero(detectors == detector) / COUNTING_S)
+
+    @property
+    def _held_rad(self) -> float:
+        """Phase that a bias controller adds to the intensity modulator's [rad]."""
+        v_pi_v = self.settings.intensity_modulator.v_pi_v
+        return 0.5 * math.pi * self.levers.bias_v / v_pi_v
+
+    def _shutter(self) -> float:
+        """Return the transmittance [1] of the shutter in front of the channel."""
+        if self._levels_v["signal"] > _LOGIC_HIGH_V:
+            return 1.0
+        isolation_db = self.settings.channel.shutter_isolation_db
+        return db_to_power_ratio(-isolation_db) if isolation_db else 0.0
 
     def _optics(self) -> Optics:
         settings = self.settings
@@ -269,26 +299,27 @@ class PhotonWorld:
         loss = db_to_power_ratio(-front.insertion_loss_db)
         z = front.z_fraction
         return Optics(
-            full_scale_photons=source.full_scale_photons,
+            full_scale_photons=full_scale_photons(source, self.levers),
             fluctuation=source.intensity_fluctuation,
-            im_rad_per_v=0.5 * math.pi * _gain(im.driver_gain_db) / im.v_pi_v,
-            pm_rad_per_v=math.pi * _gain(pm.driver_gain_db) / pm.v_pi_v,
+            im_rad_per_v=0.5 * math.pi * driver_gain(im.driver_gain_db) / im.v_pi_v,
+            pm_rad_per_v=math.pi * driver_gain(pm.driver_gain_db) / pm.v_pi_v,
             leak=db_to_power_ratio(-extinction_db) if extinction_db else 0.0,
             pattern=im.pattern_effect,
             visibility=front.visibility,
             efficiency=loss
             * np.array([z, z, 1.0 - z, 1.0 - z])
-            * np.array(settings.detectors.efficiency),
+            * np.array(settings.detectors.efficiency)
+            * detector_gain(self.levers),
             keys=stream_keys(settings.seed, f"photons/{self._number}", 4),
         )
 
     def _slow(self, cells: Cells) -> SlowState:
-        front, channel = self.settings.interferometer, self.settings.channel
-        shutter = 1.0
-        if not self._levels_v["signal"] > _LOGIC_HIGH_V:
-            isolation_db = channel.shutter_isolation_db
-            shutter = db_to_power_ratio(-isolation_db) if isolation_db else 0.0
+        front = self.settings.interferometer
         common, differential, alice = (walk.values(cells) for walk in self._phases)
+        modulator_bias = self._bias.values(cells)
+        if self.levers.bias_locked:
+            modulator_bias = np.zeros_like(modulator_bias)
+        modulator_bias += self._held_rad
         shared = (
             common
             + alice
@@ -297,8 +328,8 @@ class PhotonWorld:
         )
         return SlowState(
             cells.cell_s,
-            shutter * self._channel.transmittance(cells),
-            self._bias.values(cells),
+            self._shutter() * self._channel.transmittance(cells),
+            modulator_bias,
             shared + front.z_offset_rad,
             shared + differential + front.x_offset_rad,
         )
@@ -318,8 +349,7 @@ class PhotonWorld:
         scene.slots = np.concatenate([part[0] for part in found])
         scene.outcomes = np.concatenate([part[1] for part in found])
         # Windows early, centre, late: at the beginning, middle, end of a slot.
-        window = scene.outcomes.astype(np.int64) % 3
-        at = scene.slots + 0.5 + 0.5 * (window - CENTRE)
+        at = scene.slots + 0.5 + 0.5 * (scene.outcomes.astype(np.int64) % 3 - CENTRE)
         times_ps = 1e12 * (pulses.start_s + pulses.slot_s * at)
         return [_at_detector(d, times_ps, scene.outcomes) for d in range(4)]
 
@@ -355,29 +385,6 @@ class PhotonWorld:
             self.settings.seed,
             f"detector/{name}/afterpulse/{cells.number}",
         )
-
-    def _tagger_ps(
-        self, bench_ps: NDArray[np.float64], t0_s: float
-    ) -> NDArray[np.int64]:
-        """Read the tagger's clock at instants of the acquisition."""
-        tagger = self.settings.tagger
-        drift = 1e-6 * tagger.clock_drift_ppm_per_s
-        rate = 1e-6 * tagger.clock_error_ppm + drift * t0_s
-        read_ps = bench_ps + bench_ps * (rate + 0.5e-12 * drift * bench_ps)
-        steps = np.rint(read_ps / tagger.resolution_ps).astype(np.int64)
-        times_ps: NDArray[np.int64] = steps * tagger.resolution_ps
-        return times_ps
-
-    def _ratio(self, scene: Scene) -> float:
-        """Return tagger seconds per bench second as the acquisition began."""
-        tagger = self.settings.tagger
-        ppm = tagger.clock_error_ppm + tagger.clock_drift_ppm_per_s * scene.cells.t0_s
-        return 1.0 + 1e-6 * ppm
-
-
-def _gain(driver_gain_db: float) -> float:
-    """Return the voltage gain [1] of a driver, 20 log10."""
-    return float(10.0 ** (driver_gain_db / 20.0))
 
 
 def _at_detector(

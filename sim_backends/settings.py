@@ -114,6 +114,8 @@ class ChannelSettings(Settings):
     noise_band_width_hz: float = Field(default=64e6, ge=1e6, le=1e11)
     polarisation_rad: Angle = 0.0
     polarisation_drift_rad_per_sqrt_s: Drift = 1e-3
+    # Turned per volt of a polarisation controller.
+    polarisation_rad_per_v: float = Field(default=0.5, ge=-100.0, le=100.0)
 
 
 class ReceiverSettings(Settings):

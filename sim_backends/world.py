@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from scqc.core.clock import SimulatedClock
 from scqc.core.errors import StateError
 from scqc.core.rng import stream
-from sim_backends.optics.light_path import CHUNK, GAP_SAMPLES, Exposure, LightPath
+from scqc.core.units import db_to_power_ratio, dbm_to_w, fibre_transmittance
+from sim_backends.optics.levers import AdjustableOptics, Place
+from sim_backends.optics.light_path import (
+    CHUNK,
+    GAP_SAMPLES,
+    Exposure,
+    LightPath,
+    launched_power_w,
+    nominal,
+)
 from sim_backends.optics.waveform import (
     PlayedWaveform,
     SamplingInstants,
@@ -21,9 +30,10 @@ from sim_backends.optics.waveform import (
 from sim_backends.settings import SimSettings, Switch
 
 _LOGIC_HIGH_V = 0.8
+_SHUTTERS: tuple[Switch, Switch] = ("signal", "lo")
 
 
-class World:
+class World(AdjustableOptics):
     """The virtual laboratory.
 
     Parameters
@@ -39,6 +49,7 @@ class World:
     """
 
     def __init__(self, settings: SimSettings) -> None:
+        super().__init__()
         self.settings = settings
         self.clock = SimulatedClock()
         self.played: list[NDArray[np.float32]] = []
@@ -48,6 +59,7 @@ class World:
         self._cursor = GAP_SAMPLES
         self._waveform: tuple[PlayedWaveform, PlayedWaveform] | None = None
         self._waveform_rate_hz = 0.0
+        self._played_v = np.zeros((2, 1), dtype=np.float32)
 
     def play(self, samples_v: NDArray[np.float32], rate_hz: float) -> None:
         """Start the generator.
@@ -79,16 +91,44 @@ class World:
             PlayedWaveform(samples_v[1], table),
         )
         self._waveform_rate_hz = rate_hz
+        self._played_v = samples_v
 
     def stop(self) -> None:
         """Stop the generator: 0 V on both outputs."""
         self._waveform = None
+        self._played_v = np.zeros((2, 1), dtype=np.float32)
 
     def set_level(self, switch: Switch, volts: float) -> None:
         """Drive a shutter's TTL input; it is open above 0.8 V."""
         if switch not in self._levels_v:
             raise StateError("world", "set_level", f"no switch named {switch!r}")
         self._levels_v[switch] = volts
+
+    def count_rate_hz(self, detector: int) -> float:
+        """Return 0: nothing counts photons in this laboratory [counts/s]."""
+        return 0.0
+
+    def power_w(self, place: Place) -> float:
+        """Return the mean power of what is played, launched or at the receiver [W].
+
+        The generator repeats its waveform while a power meter looks.
+        """
+        launched_w = launched_power_w(self.settings, self.levers, self._played_v)
+        if place == "launch":
+            return launched_w
+        settings = self.settings
+        front, channel = settings.receiver, settings.channel
+        oscillator = self.levers.lo_amplitude(nominal(settings)) ** 2
+        lo_w = dbm_to_w(settings.lo.power_dbm) * oscillator
+        closed = db_to_power_ratio(-front.shutter_isolation_db)
+        if not front.shutter_isolation_db:
+            closed = 0.0
+        reach = fibre_transmittance(channel.length_km, channel.attenuation_db_per_km)
+        signal_open, lo_open = (
+            1.0 if self._levels_v[name] > _LOGIC_HIGH_V else closed
+            for name in _SHUTTERS
+        )
+        return launched_w * reach * signal_open + lo_w * lo_open
 
     def record(
         self, n_samples: int, rate_hz: float, chunk: int = CHUNK
@@ -119,6 +159,7 @@ class World:
             signal_open=self._levels_v["signal"] > _LOGIC_HIGH_V,
             lo_open=self._levels_v["lo"] > _LOGIC_HIGH_V,
             instants=self._instants(rate_hz),
+            levers=self.levers,
         )
         volts = self._path.render(exposure, self._waveform, chunk)
         self._cursor += n_samples + GAP_SAMPLES

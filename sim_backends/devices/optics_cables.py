@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-Laser = Literal["signal", "lo"]
-Place = Literal["launch", "receiver"]
+from sim_backends.optics.levers import Emission, Laser, Place
 
 LASERS: dict[str, Laser] = {"tx.laser": "signal", "rx.laser": "lo"}
 METERS: dict[str, Place] = {"tx.power": "launch", "rx.power": "receiver"}
@@ -25,9 +24,7 @@ DETECTOR_BIAS = {
 class AdjustableLight(Protocol):
     """The part of the virtual laboratory that optical instruments touch."""
 
-    def set_laser(
-        self, laser: Laser, *, is_on: bool, power_dbm: float, frequency_hz: float
-    ) -> None:
+    def set_laser(self, laser: Laser, emission: Emission) -> None:
         """Set what a laser emits."""
         ...
 
@@ -75,23 +72,17 @@ class OpticsCables:
         self._light = light if isinstance(light, AdjustableLight) else None
         self._signals = {port: signal for signal, port in wiring.items()}
         self._lock = lock
+        for signal, laser in LASERS.items():
+            if signal in wiring and self._light is not None:
+                # A laser is dark until its instrument says otherwise.
+                self._light.set_laser(laser, Emission(False, 0.0, 0.0))
 
-    def set_laser(
-        self,
-        instrument: str,
-        port: int,
-        *,
-        is_on: bool,
-        power_dbm: float,
-        frequency_hz: float,
-    ) -> None:
+    def set_laser(self, instrument: str, port: int, emission: Emission) -> None:
         """Set what the laser at a port emits."""
         laser = LASERS.get(self._signal(instrument, str(port)))
         if laser is not None and self._light is not None:
             with self._lock:
-                self._light.set_laser(
-                    laser, is_on=is_on, power_dbm=power_dbm, frequency_hz=frequency_hz
-                )
+                self._light.set_laser(laser, emission)
 
     def set_attenuation(
         self, instrument: str, port: str, attenuation_db: float

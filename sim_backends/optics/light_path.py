@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from scqc.core.units import db_to_power_ratio, fibre_transmittance
 from sim_backends.optics import filters, receiver
+from sim_backends.optics.levers import AS_SET, Levers, Nominal
 from sim_backends.optics.modulator import (
     IqModulator,
     add_intensity_noise,
+    field_amplitude,
     relative_intensity_rms,
 )
 from sim_backends.optics.noise import BandNoise, Wander, WienerPhase, ramp
@@ -48,6 +50,8 @@ class Exposure:
         The shutters.
     instants : tuple of SamplingInstants or None
         Where the generator's I and Q are sampled; None while it is stopped.
+    levers : Levers
+        What optical instruments do to the light.
     """
 
     cursor: int
@@ -56,6 +60,46 @@ class Exposure:
     signal_open: bool
     lo_open: bool
     instants: tuple[SamplingInstants, SamplingInstants] | None
+    levers: Levers = AS_SET
+
+
+def nominal(settings: SimSettings) -> Nominal:
+    """Return the light of these settings, from which the levers move it."""
+    return Nominal(
+        settings.laser.power_dbm,
+        settings.lo.power_dbm,
+        settings.laser.wavelength_nm,
+        settings.receiver.beat_hz,
+        settings.attenuator_db,
+    )
+
+
+def launched_power_w(
+    settings: SimSettings, levers: Levers, played_v: NDArray[np.float32]
+) -> float:
+    """Return the mean power behind the attenuator while a waveform repeats [W].
+
+    Parameters
+    ----------
+    settings : SimSettings
+    levers : Levers
+    played_v : ndarray, shape (2, n), float32 [V]
+        I and Q at the generator.
+    """
+    # Any rate will do: it cancels between the field and its power.
+    rate_hz = 1e9
+    re, im = (np.array(row[:CHUNK], dtype=np.float32) for row in played_v)
+    bias_i, bias_q = np.zeros((2, re.size), dtype=np.float32)
+    if not levers.bias_locked:
+        modulator = settings.modulator
+        held_rad = 0.5 * math.pi * levers.bias_v / modulator.v_pi_v
+        bias_i += np.float32(held_rad + modulator.bias_i_rad)
+        bias_q += np.float32(held_rad + modulator.bias_q_rad)
+    IqModulator(settings, rate_hz).modulate((re, im), (bias_i, bias_q))
+    mean = float(np.mean(re.astype(np.float64) ** 2 + im.astype(np.float64) ** 2))
+    amplitude = levers.signal_amplitude(nominal(settings))
+    one_w = field_amplitude(1.0, settings.laser.wavelength_nm, rate_hz)
+    return mean * (amplitude / one_w) ** 2
 
 
 class LightPath:
@@ -150,15 +194,30 @@ class _Scene:
         played: tuple[PlayedWaveform, PlayedWaveform] | None,
     ) -> None:
         self._path, self._exposure, self._played = path, exposure, played
+        levers, light = exposure.levers, nominal(path.settings)
+        self._launched = np.float32(levers.signal_amplitude(light))
+        self._lo = levers.lo_amplitude(light)
+        self._beat_hz = levers.beat_hz(light)
         span = (exposure.t0_s, exposure.n_samples, path.rate_hz)
-        self._bias = [wander.knots(*span) for wander in path._bias]
+        self._bias = self._bias_phases([w.knots(*span) for w in path._bias])
         self._gain = self._path_gain(path._polarisation.knots(*span))
         for laser in path._lasers:
             laser.begin(exposure.t0_s, path.rate_hz)
         self._beat, self._band = self._carriers()
-        self.lit = exposure.lo_open and bool(np.any(self._gain))
+        self._lo_lit = exposure.lo_open and self._lo > 0.0
+        self.lit = self._lo_lit and bool(np.any(self._gain))
         self._tail = np.zeros(0, dtype=np.float32)
         self._tail_end: int | None = None
+
+    def _bias_phases(
+        self, drifting: list[NDArray[np.float64]]
+    ) -> list[NDArray[np.float64]]:
+        """Return the arms' bias phases at the knots, as a controller holds them."""
+        levers = self._exposure.levers
+        if levers.bias_locked:
+            return [np.zeros_like(phase) for phase in drifting]
+        held_rad = 0.5 * math.pi * levers.bias_v / self._path.settings.modulator.v_pi_v
+        return [phase + held_rad for phase in drifting]
 
     def _path_gain(self, angle_rad: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return launched field to photocurrent, at the knots."""
@@ -170,7 +229,10 @@ class _Scene:
         if not self._exposure.signal_open:
             isolation_db = front.shutter_isolation_db
             gain *= math.sqrt(db_to_power_ratio(-isolation_db)) if isolation_db else 0.0
-        return gain * np.cos(angle_rad)
+        turned_rad = channel.polarisation_rad_per_v * (
+            self._exposure.levers.polarisation_v
+        )
+        return gain * np.cos(angle_rad + turned_rad)
 
     def _carriers(
         self,
@@ -189,19 +251,22 @@ class _Scene:
             chirp = 0.5 * front.lo_drift_hz_per_s * sample_s**2
             return phase % 1.0, start_hz * sample_s, start_hz * stretch + chirp
 
-        beat_hz = front.beat_hz + front.lo_offset_error_hz
+        beat_hz = self._beat_hz + front.lo_offset_error_hz
         return turns(beat_hz), turns(beat_hz + settings.channel.noise_band_centre_hz)
 
     def render(self, low: int, out: Floats) -> None:
         """Write samples ``low, low + 1, ...`` of the record [V]."""
         path, front = self._path, self._path.settings.receiver
-        if self._exposure.lo_open:
+        if self._lo_lit:
             taps = path._low_pass
             if taps is None:
                 out += self._photocurrent(low, out.size)
             else:
                 x = self._stretch(low, low + out.size, taps)
                 filters.correlate_add(x, np.asarray(taps.reversed_, np.float32), out)
+            if self._lo != 1.0:
+                # Beat and shot noise grow with the local oscillator's field.
+                out *= np.float32(self._lo)
         if front.electronic_noise_snu > 0.0:
             noise = path._electronic.fill(self._exposure.cursor + low, _like(out))
             receiver.add_scaled(noise, math.sqrt(front.electronic_noise_snu), out)
@@ -224,7 +289,7 @@ class _Scene:
             path._shot.fill(cursor, out)
         if path._lo_rms > 0.0:
             noise = path._lo_rin.fill(cursor, _like(out))
-            receiver.add_scaled(noise, path._lo_rms, out)
+            receiver.add_scaled(noise, path._lo_rms * self._lo, out)
         if self.lit:
             self._add_light(start, out)
         return out
@@ -265,6 +330,9 @@ class _Scene:
         if path._rin_rms > 0.0:
             noise = path._rin.fill(exposure.cursor + start, bias_i)
             add_intensity_noise(re, im, noise, path._rin_rms)
+        if self._launched != 1.0:
+            re *= self._launched
+            im *= self._launched
         return (re, im) if taps is None else filters.filter_complex(re, im, taps)
 
 
