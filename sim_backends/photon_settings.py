@@ -17,7 +17,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from scqc.core.settings import Settings
 from scqc.core.units import fibre_transmittance
-from sim_backends.settings import Angle, Drift, FaultSettings, Rejection, Transport
+from sim_backends.settings import (
+    Angle,
+    Drift,
+    FaultSettings,
+    Rejection,
+    SettleScale,
+    Transport,
+)
 
 DETECTORS = ("z0", "z1", "x0", "x1")
 _PASS_COLUMNS = ["time_s", "loss_db", "background_hz"]
@@ -280,3 +287,4 @@ class PhotonSimSettings(Settings):
     faults: dict[str, list[FaultSettings]] = Field(default_factory=dict)
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] | None = None
     transports: dict[str, Transport] = Field(default_factory=dict)
+    settle_scale: SettleScale = 0.02

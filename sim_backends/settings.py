@@ -41,12 +41,23 @@ FaultKind = Literal[
     "garbage",
     "wrong-identity",
     "late-reply",
+    "wrong-length",
+    "not-a-number",
+    "not-taken",
+    "reboot",
+    "queue-overflow",
     "lost-tags",
     "overflow",
     "out-of-order",
     "wrong-channels",
+    "bad-checksum",
+    "execution-error",
+    "pending-forever",
+    "mode-hop",
 ]
 Transport = Literal["tcp", "hislip"]
+# How long emulated instruments take to tune and to move, over real ones.
+SettleScale = Annotated[float, Field(ge=0.0, le=1.0)]
 Drift = Annotated[float, Field(ge=0.0, le=10.0)]
 Angle = Annotated[float, Field(ge=-1.6, le=1.6)]
 
@@ -178,6 +189,7 @@ class SimSettings(Settings):
     faults: dict[str, list[FaultSettings]] = Field(default_factory=dict)
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] | None = None
     transports: dict[str, Transport] = Field(default_factory=dict)
+    settle_scale: SettleScale = 0.02
 
 
 Switch = Literal["signal", "lo"]
