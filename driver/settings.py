@@ -14,6 +14,7 @@ from pydantic import (
 
 from driver.links import check_resource
 from driver.registry import DRIVERS, Role, nearest
+from driver.set_points import SetPoints
 from scqc.core.settings import Settings
 
 SignalName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z0-9_]+)+$")]
@@ -48,6 +49,7 @@ class InstrumentSettings(Settings):
     expect: ExpectSettings = ExpectSettings()
     open_timeout_s: float = Field(default=5.0, gt=0.0, le=120.0)
     io_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
+    set_points: SetPoints = SetPoints()
 
     @field_validator("driver")
     @classmethod
@@ -74,6 +76,9 @@ class InstrumentSettings(Settings):
                 raise ValueError(
                     f"driver {self.driver!r} is for role {known}, not {role!r}"
                 )
+        problem = self.set_points.problem(self.roles)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @property

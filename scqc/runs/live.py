@@ -19,6 +19,7 @@ from driver.bench import Bench
 from driver.capture import RecordKind, record
 from driver.guard import Supervision
 from driver.hal import AwgConfig, DigitizerConfig
+from driver.set_points import set_up_light
 from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
 from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace, Waveform
@@ -144,6 +145,7 @@ def _capture(
         Bench(place.instruments, place.wiring, config.safety, watch) as bench,
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
+        set_up_light(bench, config.instruments, config.bob.digitizer.timeout_s)
         session = _Session(config, bench, Transmitter(config, entropy), entropy)
         progress.stage("probe")
         budget = session.probe()

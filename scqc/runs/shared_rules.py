@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 #: The role of the instrument that carries a signal, and whether its port is a marker.
 Signals = Mapping[str, tuple[str, bool]]
+#: Light that instruments of the bench make, weaken, turn or measure; any scheme
+#: may have them.
+OPTICS_SIGNALS: dict[str, tuple[str, bool]] = {
+    "tx.laser": ("laser", False),
+    "rx.laser": ("laser", False),
+    "tx.attenuator": ("attenuator", False),
+    "tx.bias": ("bias-controller", False),
+    "tx.power": ("power-meter", False),
+    "rx.power": ("power-meter", False),
+    "rx.polarisation": ("polarisation-controller", False),
+    "bias.z0": ("detector-bias", False),
+    "bias.z1": ("detector-bias", False),
+    "bias.x0": ("detector-bias", False),
+    "bias.x1": ("detector-bias", False),
+}
 #: Table, key, value and what is wrong with it.
 Found = Iterator[tuple[str, str, object, str]]
 
@@ -48,6 +63,7 @@ def check(config: LabConfig, needs: Needs) -> Found:
     """
     yield from _instruments(config, needs)
     yield from _wiring(config, needs)
+    yield from _set_points(config)
     exits = config.safety.on_exit
     named = [("safety", "on_exit", a, a.partition(".")[0]) for a in exits]
     if config.sim is not None:
@@ -85,18 +101,34 @@ def _instruments(config: LabConfig, needs: Needs) -> Found:
             yield "instruments", "role", role, limit
 
 
+def _set_points(config: LabConfig) -> Found:
+    """Refuse a wired laser that nothing would switch on."""
+    for signal in ("tx.laser", "rx.laser"):
+        name = config.wiring.get(signal, "").partition(":")[0]
+        if name in config.instruments and not (
+            config.instruments[name].set_points.given()
+        ):
+            yield (
+                f"instruments.{name}",
+                "set_points",
+                "absent",
+                f"{signal} needs frequency_hz and power_dbm",
+            )
+
+
 def _wiring(config: LabConfig, needs: Needs) -> Found:
     for signal in (s for s in needs.signals if s not in config.wiring):
         yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
     used: dict[str, str] = {}
+    known = {**needs.known, **OPTICS_SIGNALS}
     for signal, port in config.wiring.items():
-        if signal not in needs.known:
-            limit = f"unknown signal; {nearest(signal, needs.known)}"
+        if signal not in known:
+            limit = f"unknown signal; {nearest(signal, known)}"
             yield "wiring", signal, port, limit
         if port in used:
             yield "wiring", signal, port, f"this port carries {used[port]} already"
         used.setdefault(port, signal)
-        yield from _port(config, signal, port, needs.known)
+        yield from _port(config, signal, port, known)
 
 
 def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:

@@ -12,6 +12,7 @@ from scqc.runs.bench_rules import SIGNALS
 from scqc.runs.config_problems import _model_of
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.photon import rules
+from scqc.runs.shared_rules import OPTICS_SIGNALS
 from scqc.runs.photon.config import PhotonConfig
 
 ROOT = Path(__file__).parents[2]
@@ -108,5 +109,5 @@ def test_every_config_key_is_documented(model):
 
 
 def test_every_signal_is_documented():
-    for signal in SIGNALS | rules.EVERY_SIGNAL:
+    for signal in SIGNALS | rules.EVERY_SIGNAL | OPTICS_SIGNALS:
         assert f"`{signal}`" in CONFIG_PAGE, signal

@@ -24,6 +24,7 @@ from driver.hal import (
     TaggerChannel,
     TaggerConfig,
 )
+from driver.set_points import set_up_light
 from dsp.time_tags.slots import BASIS_SHIFT
 from dsp.time_tags.transmitter import pulse_waveform
 from protocols.schemes import direct
@@ -82,6 +83,7 @@ def open_session(
         Bench(place.instruments, place.wiring, config.safety, watch) as bench,
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
+        set_up_light(bench, config.instruments, config.bob.tagger.timeout_s)
         session = PhotonSession(work, bench, journal)
         session.configure()
         yield session
