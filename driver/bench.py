@@ -222,6 +222,9 @@ class Bench:
         for name in failures:
             # One that did not open right is not told to do anything.
             self._instruments.pop(name).close()
+        if self._guard is not None:
+            # Without it nothing opens; that is the one thing to say then.
+            self._guard.check()
         if len(failures) == 1:
             raise next(iter(failures.values()))
         if failures:

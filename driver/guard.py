@@ -157,7 +157,7 @@ class Guard:
             except ValueError:
                 continue
             if "acted" in said:
-                self._interlock.trip(str(said["acted"]))
+                _LOG.error("%s", said["acted"])
             self._ready.set()
         if not self._leaving.is_set():
             self._lost(GONE)

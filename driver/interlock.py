@@ -19,11 +19,12 @@ from pathlib import Path
 from driver.bench_lock import runtime_folder
 from scqc.core.errors import WatchdogError
 
-DEFAULT_REASON = "the watchdog has made the station safe behind this program's back"
+# One byte for the flag, the rest for the reason.
+_SIZE = 256
 
 
 class Interlock:
-    """One byte in a file that two processes map.
+    """A flag and a reason in a file that two processes map.
 
     Parameters
     ----------
@@ -34,14 +35,13 @@ class Interlock:
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
             handle, name = tempfile.mkstemp(".interlock", dir=runtime_folder())
-            os.write(handle, b"\0")
+            os.write(handle, bytes(_SIZE))
         else:
             name = str(path)
             handle = os.open(path, os.O_RDWR)
         self.path = Path(name)
-        self.reason = DEFAULT_REASON
         with os.fdopen(handle, "r+b") as file:
-            self._flag = mmap.mmap(file.fileno(), 1)
+            self._flag = mmap.mmap(file.fileno(), _SIZE)
         self._exempt = threading.local()
 
     @property
@@ -49,9 +49,14 @@ class Interlock:
         """Whether only the way to the safe state is open."""
         return self._flag[0] != 0
 
-    def trip(self, reason: str | None = None) -> None:
+    @property
+    def reason(self) -> str:
+        """Why, once it is tripped."""
+        return self._flag[1:].rstrip(b"\0").decode(errors="replace")
+
+    def trip(self, reason: str) -> None:
         """Allow nothing from now on but making safe."""
-        self.reason = reason or self.reason
+        self._flag[1:] = reason.encode()[: _SIZE - 1].ljust(_SIZE - 1, b"\0")
         self._flag[0] = 1
 
     def check(self, instrument: str, command: str) -> None:

@@ -227,7 +227,7 @@ class Watchdog:
         """Make the station safe and say so."""
         begin_s = time.monotonic()
         reason = f"the program (process {self._plan.pid}) {wrong}"
-        self._interlock.trip()
+        self._interlock.trip(f"{reason}; the watchdog made the station safe")
         self.acted = True
         if any(w.is_exclusive for w in self._plan.instruments):
             # A port can be taken over only from a program that is gone.
