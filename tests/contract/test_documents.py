@@ -12,8 +12,8 @@ from scqc.runs.bench_rules import SIGNALS
 from scqc.runs.config_problems import _model_of
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.photon import rules
-from scqc.runs.shared_rules import OPTICS_SIGNALS
 from scqc.runs.photon.config import PhotonConfig
+from scqc.runs.shared_rules import OPTICS_SIGNALS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
