@@ -17,6 +17,8 @@ from sim_backends.settings import FaultKind, FaultVerb
 KINDS: tuple[str, ...] = get_args(FaultKind)
 VERBS: tuple[str, ...] = get_args(FaultVerb)
 DATA_KINDS = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
+# What can strike a command that has no reply.
+SILENT_KINDS = ("drop-connection", "not-taken", "reboot", "queue-overflow")
 LATE_S = 0.6
 
 
@@ -66,11 +68,12 @@ class FaultPlan:
     def take(self, verb: str, *, replying: bool) -> str | None:
         """Return the kind of fault that strikes now, and count it.
 
-        Only a dropped connection can strike a command that has no reply. Faults
-        of recorded data strike in `take_data` alone.
+        A command that has no reply is struck by `SILENT_KINDS` alone, and only
+        such a one can be not taken. Faults of recorded data strike in `take_data`.
         """
-        wire = [kind for kind in KINDS if kind not in DATA_KINDS]
-        return self._take(verb, wire if replying else ["drop-connection"])
+        apart = (*DATA_KINDS, "not-taken")
+        wire = [kind for kind in KINDS if kind not in apart]
+        return self._take(verb, wire if replying else SILENT_KINDS)
 
     def take_data(self, verb: str, *kinds: str) -> str | None:
         """Return which of `kinds` strikes the recorded data now, and count it."""

@@ -30,6 +30,7 @@ from scqc.core.errors import (
 
 _MAX_ERRORS = 64
 _SHOWN = 60
+_NOT_A_NUMBER = 9.9e37
 
 
 class ScpiTransport(Protocol):
@@ -79,6 +80,9 @@ class ScpiLink(Interlocked):
         Deadlines for connecting and for one exchange [s].
     error_query : str
         How this instrument is asked for the oldest entry of its error queue.
+    line_end : str
+        What ends a command, and an answer: a line feed, or a carriage return and
+        a line feed.
     """
 
     def __init__(
@@ -87,12 +91,14 @@ class ScpiLink(Interlocked):
         open_timeout_s: float = 5.0,
         io_timeout_s: float = 10.0,
         error_query: str = ":SYST:ERR?",
+        line_end: str = "\n",
     ) -> None:
         self.instrument = transport.instrument
         self.io_timeout_s = io_timeout_s
         self._transport = transport
         self._open_timeout_s = open_timeout_s
         self._error_query = error_query
+        self._line_end = line_end
         self._lock = threading.RLock()
         self._dirty = False
         self._identity: Identity | None = None
@@ -127,7 +133,7 @@ class ScpiLink(Interlocked):
         """Send `command`; nothing is waited for."""
         deadline = self._deadline(timeout_s)
         with self._exchange(command, deadline):
-            self._transport.write(command.encode("ascii") + b"\n", deadline)
+            self._transport.write(self._line(command), deadline)
 
     def query(
         self, command: str, timeout_s: float | None = None, *, idempotent: bool = False
@@ -162,10 +168,14 @@ class ScpiLink(Interlocked):
         """
         reply = self.query(command, timeout_s)
         try:
-            return float(reply)
+            number = float(reply)
         except ValueError as error:
             self._dirty = True
             raise self._garbled(command, f"{_shown(reply)!r} is no number") from error
+        # SCPI writes 9.91E37 for "not a number" and 9.9E37 for infinity.
+        if not abs(number) < _NOT_A_NUMBER:
+            raise self._garbled(command, f"{_shown(reply)!r} is no finite number")
+        return number
 
     def query_block(
         self,
@@ -192,14 +202,15 @@ class ScpiLink(Interlocked):
         deadline = self._deadline(timeout_s)
         data: NDArray[np.generic] = np.empty(count, dtype=dtype)
         with self._exchange(command, deadline):
-            self._transport.write(command.encode("ascii") + b"\n", deadline)
+            self._transport.write(self._line(command), deadline)
             self._expect_length(command, data.nbytes, deadline)
             done = self._transport.read_into(data.data.cast("B"), deadline)
             if done < data.nbytes:
                 raise self._garbled(
                     command, f"half a block: {done} of {data.nbytes} bytes"
                 )
-            if self._take(command, 1, deadline) != b"\n":
+            end = self._line_end.encode("ascii")
+            if self._take(command, len(end), deadline) != end:
                 raise self._garbled(command, f"block longer than {data.nbytes} bytes")
         return data
 
@@ -213,7 +224,7 @@ class ScpiLink(Interlocked):
         with self._exchange(prefix, deadline):
             self._transport.write(head, deadline, end=False)
             self._transport.write(data.cast("B"), deadline, end=False)
-            self._transport.write(b"\n", deadline)
+            self._transport.write(self._line_end.encode("ascii"), deadline)
 
     @contextmanager
     def batch(self, timeout_s: float | None = None) -> Iterator[list[str]]:
@@ -228,7 +239,7 @@ class ScpiLink(Interlocked):
         yield commands
         with self._lock:
             if commands:
-                self.write("\n".join(commands), timeout_s)
+                self.write(self._line_end.join(commands), timeout_s)
             self.check(";".join(commands), timeout_s)
 
     def check(self, command: str, timeout_s: float | None = None) -> None:
@@ -266,6 +277,9 @@ class ScpiLink(Interlocked):
         reply = self.query("*OPC?", timeout_s)
         if reply != "1":
             raise self._garbled("*OPC?", f"{reply!r} is not 1")
+
+    def _line(self, command: str) -> bytes:
+        return f"{command}{self._line_end}".encode("ascii")
 
     def _deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline(self.io_timeout_s if timeout_s is None else timeout_s)
@@ -320,7 +334,7 @@ class ScpiLink(Interlocked):
             return self._query_line(command, deadline)
 
     def _query_line(self, command: str, deadline: Deadline) -> str:
-        self._transport.write(command.encode("ascii") + b"\n", deadline)
+        self._transport.write(self._line(command), deadline)
         reply = self._transport.read_line(deadline)
         try:
             return reply.decode("ascii").strip()

@@ -21,12 +21,12 @@ from sim_backends.wire.scpi import (
     Command,
     Handler,
     Parameter,
-    ScpiError,
     choice,
     number,
     switch,
     word,
 )
+from sim_backends.wire.status import ScpiError
 
 IDENTITY = ("ID Quantique", "ID900", "0000001", "2.4.0")
 INPUTS = (1, 2, 3, 4)

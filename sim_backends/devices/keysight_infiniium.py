@@ -16,12 +16,12 @@ from sim_backends.wire.scpi import (
     Command,
     Parameter,
     Reply,
-    ScpiError,
     choice,
     number,
     switch,
     word,
 )
+from sim_backends.wire.status import ScpiError
 
 IDENTITY = ("KEYSIGHT TECHNOLOGIES", "MXR404A", "MY00000001", "11.50.00601")
 CHANNELS = (1, 2, 3, 4)

@@ -15,11 +15,11 @@ from sim_backends.wire.scpi import (
     Command,
     Handler,
     Parameter,
-    ScpiError,
     choice,
     number,
     switch,
 )
+from sim_backends.wire.status import ScpiError
 
 IDENTITY = ("Agilent Technologies", "M8190A", "DE00000001", "5.0.14.0-2")
 CHANNELS = (1, 2)

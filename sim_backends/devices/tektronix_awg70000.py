@@ -16,12 +16,12 @@ from sim_backends.wire.scpi import (
     Command,
     Handler,
     Parameter,
-    ScpiError,
     choice,
     number,
     switch,
     word,
 )
+from sim_backends.wire.status import ScpiError
 
 IDENTITY = ("TEKTRONIX", "AWG70002A", "B000001", "FV:5.3.0128.0")
 CHANNELS = MARKERS = (1, 2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_backends.wire.scpi import ScpiError
+from sim_backends.wire.status import ScpiError
 
 SHORTEST, LONGEST = 2400, 2_000_000_000
 _BAD_FILE = -230

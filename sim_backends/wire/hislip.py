@@ -14,8 +14,8 @@ import threading
 from dataclasses import dataclass, field
 
 from sim_backends.devices.base import ScpiDevice
-from sim_backends.wire.scpi import ScpiError
 from sim_backends.wire.splitter import BadStreamError, EndOfStreamError
+from sim_backends.wire.status import ScpiError
 from sim_backends.wire.tcp_scpi import ScpiServer, ScpiSession
 
 SUB_ADDRESSES = (b"", b"hislip0")
@@ -37,7 +37,6 @@ _NEXT_HEADER_S = 5.0
 _POOR_HEADER, _ONE_CHANNEL, _BAD_START = 1, 2, 3
 _UNKNOWN_TYPE, _TOO_LARGE = 1, 4
 _LOCK_ERROR = 3
-_MESSAGE_AVAILABLE = 0x10
 
 
 class _ClearedError(Exception):
@@ -323,8 +322,8 @@ class HislipServer(ScpiServer):
         elif message.kind == STATUS_QUERY:
             if message.control & 1:
                 state.unread = False
-            available = _MESSAGE_AVAILABLE if state.unread else 0
-            channel.send(STATUS_RESPONSE, self.device.status_byte() | available)
+            byte = self.device.status_byte(message_available=state.unread)
+            channel.send(STATUS_RESPONSE, byte)
         elif message.kind == REMOTE_LOCAL:
             channel.send(REMOTE_LOCAL_RESPONSE)
         elif message.kind == LOCK_INFO:

@@ -1,4 +1,4 @@
-"""SCPI as an instrument understands it: header tree, status, error queue.
+"""SCPI as an instrument understands it: the header tree and parameters.
 
 Headers are written as in the manuals, ``TRACe#:DELete[:ALL]``: upper-case
 letters are the short form, brackets are optional nodes, ``#`` is a numeric
@@ -9,42 +9,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from sim_backends.wire.status import ScpiError
 
 Parameter = str | memoryview
 Reply = str | bytes | memoryview | list[bytes | memoryview]
 Handler = Callable[[tuple[int, ...], list[Parameter]], Reply | None]
 
-QUEUE_LENGTH = 30
-MESSAGES = {
-    0: "No error",
-    -102: "Syntax error",
-    -104: "Data type error",
-    -108: "Parameter not allowed",
-    -109: "Missing parameter",
-    -113: "Undefined header",
-    -114: "Header suffix out of range",
-    -222: "Data out of range",
-    -223: "Too much data",
-    -224: "Illegal parameter value",
-    -230: "Data corrupt or stale",
-    -221: "Settings conflict",
-    -256: "File name not found",
-    -350: "Queue overflow",
-    -410: "Query INTERRUPTED",
-    -420: "Query UNTERMINATED",
-}
 _NODE = re.compile(r"([A-Za-z]+)(\d*)$")
-
-
-class ScpiError(Exception):
-    """A command the instrument refuses, with its standard code."""
-
-    def __init__(self, code: int, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code, self.detail = code, detail
 
 
 @dataclass(slots=True)
@@ -116,56 +90,6 @@ def _expand(pattern: str) -> list[list[str]]:
     parts = re.findall(r"\[:?([^\]]+)\]|([^:\[\]]+)", pattern)
     choices = [[[optional], []] if optional else [[must]] for optional, must in parts]
     return [list(itertools.chain(*pick)) for pick in itertools.product(*choices)]
-
-
-class ErrorQueue:
-    """Bounded first-in first-out; the last place tells of an overflow."""
-
-    def __init__(self) -> None:
-        self._entries: deque[tuple[int, str]] = deque()
-
-    def push(self, code: int, detail: str = "") -> None:
-        """Add an entry; a full queue keeps -350 instead."""
-        text = MESSAGES.get(code, "Device-specific error")
-        if detail:
-            text = f"{text};{detail}"
-        if len(self._entries) >= QUEUE_LENGTH:
-            self._entries[-1] = (-350, MESSAGES[-350])
-        else:
-            self._entries.append((code, text))
-
-    def pop(self) -> tuple[int, str]:
-        """Return the oldest entry, or 0."""
-        return self._entries.popleft() if self._entries else (0, MESSAGES[0])
-
-    def clear(self) -> None:
-        """Forget all entries."""
-        self._entries.clear()
-
-
-class StatusModel:
-    """Standard event status and the error queue behind it."""
-
-    def __init__(self) -> None:
-        self.errors = ErrorQueue()
-        self.event_status = 0x80  # power on
-        self.event_enable = 0
-
-    def report(self, error: ScpiError) -> None:
-        """Queue an error and set its event bit."""
-        self.errors.push(error.code, error.detail)
-        bit = {1: 0x20, 2: 0x10, 3: 0x08, 4: 0x04}.get(-error.code // 100, 0x08)
-        self.event_status |= bit
-
-    def clear(self) -> None:
-        """``*CLS``."""
-        self.errors.clear()
-        self.event_status = 0
-
-    def take_event_status(self) -> int:
-        """``*ESR?``: reading clears."""
-        value, self.event_status = self.event_status, 0
-        return value
 
 
 def number(parameters: list[Parameter], index: int, low: float, high: float) -> float:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from sim_backends.devices.base import INHERITED, Call, ScpiDevice
 from sim_backends.faults import LATE_S
-from sim_backends.wire.scpi import Reply, ScpiError
+from sim_backends.wire.scpi import (
+    Reply,
+)
 from sim_backends.wire.splitter import (
     BadStreamError,
     EndOfStreamError,
@@ -17,6 +19,7 @@ from sim_backends.wire.splitter import (
     Unit,
     UnitReader,
 )
+from sim_backends.wire.status import QUEUE_LENGTH, ScpiError
 
 GARBAGE = b"\x00\xff\xfe~garbage~\x80\n"
 _JOIN_S = 5.0
@@ -38,6 +41,7 @@ class ScpiServer:
 
     def __init__(self, device: ScpiDevice, port: int = 0) -> None:
         self.device = device
+        device.closing.clear()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -59,6 +63,7 @@ class ScpiServer:
         if self._closing.is_set():
             return
         self._closing.set()
+        self.device.closing.set()
         # A blocked accept does not notice that its socket is closed.
         with (
             contextlib.suppress(OSError),
@@ -168,7 +173,8 @@ class ScpiSession:
             with self._device.lock:
                 self._device.status.report(error)
             return
-        self._strike(call)
+        if not self._strike(call):
+            return
         reply = self._device.execute(call)
         if reply is not None:
             self._replies.append(reply)
@@ -182,21 +188,33 @@ class ScpiSession:
         self._path = full[:-1]
         return full
 
-    def _strike(self, call: Call) -> None:
-        """Ask the fault plan whether something goes wrong here."""
+    def _strike(self, call: Call) -> bool:
+        """Ask the fault plan what goes wrong here; return whether it is done."""
         if call.command.verb != INHERITED:
             self._verb = call.command.verb
         kind = self._device.faults.take(self._verb, replying=call.is_query)
-        if kind == "drop-connection":
+        if kind == "reboot":
+            with self._device.lock:
+                self._device.reboot()
+        if kind in {"drop-connection", "reboot"}:
             raise DropConnectionError
+        if kind == "queue-overflow":
+            with self._device.lock:
+                for _ in range(QUEUE_LENGTH + 1):
+                    self._device.status.report(ScpiError(-310))
+            return True
+        if kind == "not-taken":
+            return False
         self._fault = kind or self._fault
+        return True
 
     def _send(self) -> None:
         replies, self._replies = self._replies, []
         fault, self._fault = self._fault, None
         if not replies or fault == "no-reply":
             return
-        parts = _joined(replies)
+        end = self._device.line_end
+        parts = _joined(replies, end)
         if fault == "late-reply":
             # Waiting on the event lets the server close meanwhile.
             self._hurry.wait(LATE_S)
@@ -206,10 +224,14 @@ class ScpiSession:
             parts = [b"Somebody Else,Model X,0,0\n"]
         elif fault == "half-block":
             parts = _first_half(parts)
+        elif fault == "not-a-number":
+            parts = [b"NAN" + end]
+        elif fault == "wrong-length":
+            parts = [_of_another_length(b"".join(parts).removesuffix(end)) + end]
         self._send_parts(parts)
 
 
-def _joined(replies: list[Reply]) -> list[bytes | memoryview]:
+def _joined(replies: list[Reply], end: bytes) -> list[bytes | memoryview]:
     """Return the bytes of one response message, blocks not copied."""
     parts: list[bytes | memoryview] = []
     for index, reply in enumerate(replies):
@@ -223,8 +245,20 @@ def _joined(replies: list[Reply]) -> list[bytes | memoryview]:
             parts.append(reply)
     if all(isinstance(part, bytes) for part in parts):
         # One segment for a text reply: a second one costs the client a wake-up.
-        return [b"".join(parts) + b"\n"]
-    return [*parts, b"\n"]
+        return [b"".join(parts) + end]
+    return [*parts, end]
+
+
+def _of_another_length(reply: bytes) -> bytes:
+    """Return the reply with a block two bytes shorter, or a text a field longer."""
+    if reply[:1] != b"#" or not reply[1:2].isdigit():
+        return reply + b",0"
+    digits = int(reply[1:2])
+    data = reply[2 + digits : -2]
+    if not digits:
+        return b"#0" + data
+    length = b"%d" % len(data)
+    return b"#%d%s%s" % (len(length), length, data)
 
 
 def _first_half(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:

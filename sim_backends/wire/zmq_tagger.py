@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sim_backends.devices.base import INHERITED
 from sim_backends.devices.idq_id900 import INPUTS, IdqId900
 from sim_backends.faults import LATE_S
-from sim_backends.wire.scpi import ScpiError
+from sim_backends.wire.status import ScpiError
 
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
 CHUNK_TAGS = 1 << 20

@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 
 from sim_backends.devices.base import ScpiDevice
 from sim_backends.wire.scpi import (
-    QUEUE_LENGTH,
     Command,
-    ErrorQueue,
     HeaderTree,
-    ScpiError,
 )
 from sim_backends.wire.splitter import (
     BadStreamError,
     EndOfStreamError,
     UnitReader,
 )
+from sim_backends.wire.status import QUEUE_LENGTH, ErrorQueue, ScpiError
 
 
 class Pipe:

@@ -8,7 +8,7 @@ import pytest
 from driver.awg.wfmx import wfmx_file, wfmx_header
 from scqc.core.rng import stream
 from sim_backends.devices.wfmx import read_wfmx
-from sim_backends.wire.scpi import ScpiError
+from sim_backends.wire.status import ScpiError
 
 
 def good(n_samples=2400):
