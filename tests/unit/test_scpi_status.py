@@ -143,6 +143,7 @@ def test_registers_over_the_wire():
     assert device.send("*ESR?") == "16"
     device.send("*ESE", "256")
     assert device.send("SYST:ERR?").startswith("-222,")
+    device.send("*CLS")
     device.send("STAT:OPER:ENAB", "8")
     device.status.operation.update(8)
     assert device.send("STATus:OPERation:CONDition?") == "8"
