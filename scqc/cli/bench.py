@@ -1,0 +1,29 @@
+"""Commands at the bench: its instruments, and their emulators."""
+
+from __future__ import annotations
+
+import typer
+
+from scqc.cli.arguments import Config, Debug, Json
+from scqc.cli.output import reporting, show
+
+
+def devices(config: Config, as_json: Json = False, debug: Debug = False) -> None:
+    """Ask each instrument who it is; every one is left in its safe state."""
+    with reporting(as_json, debug):
+        from scqc.runs.devices import identify
+        from scqc.runs.lab_config import load_config
+
+        rows = identify(load_config(config))
+    show({"instruments": rows}, as_json)
+    if any("error" in row for row in rows):
+        raise typer.Exit(4)
+
+
+def serve_sim(config: Config, as_json: Json = False, debug: Debug = False) -> None:
+    """Serve the emulated instruments of a bench until Ctrl-C."""
+    with reporting(as_json, debug):
+        from scqc.runs.devices import serve
+        from scqc.runs.lab_config import load_config
+
+        serve(load_config(config), lambda found: show({"endpoints": found}, as_json))
