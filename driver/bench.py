@@ -29,6 +29,7 @@ from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
 from driver.processes import ProcessRef
 from driver.registry import DRIVERS, make_driver
+from driver.restoring import reconnect
 from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
 from driver.watch_plan import Watched, WatchPlan
 from scqc.core.errors import (
@@ -169,6 +170,33 @@ class Bench:
             self._switches[signal_name] = TtlSwitch(generator, int(number))
         return self._switches[signal_name]
 
+    def recover(self, name: str, timeout_s: float = 10.0) -> None:
+        """Open an instrument anew that was lost, and set it as it was configured.
+
+        It comes back in its safe state, with nothing loaded and nothing armed;
+        its shutters are closed.
+
+        Parameters
+        ----------
+        name : str
+        timeout_s : float
+            How long it may take until it can be reached again [s].
+
+        Raises
+        ------
+        ConnectError
+            If it is not back in time, or another instrument answers.
+        DeviceError
+            If a set-point is not what it was.
+        """
+        instrument = self.instrument(name)
+        try:
+            reconnect(instrument, timeout_s)
+            check_identity(name, self._settings[name].expect, instrument.identity)
+        finally:
+            # Asked for anew, a switch takes its shutter for closed.
+            self._switches.clear()
+
     def snapshot(self) -> Snapshot:
         """Return identity and settings of every instrument, as JSON values."""
         shown: Snapshot = {}
@@ -216,7 +244,7 @@ class Bench:
             opening = {n: pool.submit(d.open) for n, d in drivers.items()}
             for name, future in opening.items():
                 try:
-                    _check_identity(name, self._settings[name].expect, future.result())
+                    check_identity(name, self._settings[name].expect, future.result())
                 except InstrumentError as error:
                     failures[name] = error
         for name in failures:
@@ -318,7 +346,14 @@ def _watched(name: str, settings: InstrumentSettings) -> Watched:
     return Watched(name, settings.driver, settings.resource, exclusive)
 
 
-def _check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:
+def check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:
+    """Refuse an instrument that is not the expected one.
+
+    Raises
+    ------
+    ConnectError
+        Naming what differs.
+    """
     for field in ("vendor", "model", "serial"):
         wanted, got = getattr(expect, field), getattr(found, field)
         if wanted is not None and wanted != got:

@@ -141,6 +141,23 @@ class Instrument(Protocol):
 
 
 @runtime_checkable
+class Restorable(Protocol):
+    """An instrument with set-points that must be right before it is used again."""
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back and compare; arm nothing.
+
+        Without an earlier configuration it does nothing.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        ...
+
+
+@runtime_checkable
 class ArbitraryWaveformGenerator(Instrument, Protocol):
     """Plays a waveform once per `start`; markers hold a level."""
 

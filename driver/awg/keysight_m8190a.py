@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driver.hal import AwgConfig, Identity, Snapshot
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from scqc.core.errors import RangeError, StateError
 from scqc.core.records import Waveform
@@ -61,6 +62,7 @@ class KeysightM8190A:
 
     def open(self) -> Identity:
         """Connect; stop playing, switch the outputs off and the markers low."""
+        self._loaded_samples = 0
         identity = self._link.open()
         self._link.write("*CLS")
         self.safe_state(self._link.io_timeout_s)
@@ -129,6 +131,18 @@ class KeysightM8190A:
         taken = {n: self._link.query_number(f":VOLT{n}?") for n in CHANNELS}
         self._config = AwgConfig(rate_hz, taken, config.trigger)
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back, compare; load nothing.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        config = self._config
+        if config is not None:
+            require_same(self.name, config, self.configure(config))
 
     def upload(self, waveform: Waveform) -> None:
         """Load a waveform, shape (2, n), float32 [V]; nothing is played yet.

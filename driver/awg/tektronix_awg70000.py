@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from driver.awg.wfmx import MARKER_1, MARKER_2, wfmx_file
 from driver.hal import AwgConfig, Identity, Snapshot
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
@@ -154,6 +155,18 @@ class TektronixAwg70000:
         if self._marker_v:
             self._rest()
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back, compare; load nothing.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        config = self._config
+        if config is not None:
+            require_same(self.name, config, self.configure(config))
 
     def upload(self, waveform: Waveform) -> None:
         """Load a waveform, shape (2, n), float32 [V]; nothing is played yet.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driver.hal import DigitizerConfig, Identity, Snapshot
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
@@ -133,6 +134,18 @@ class KeysightInfiniium:
             trigger_level_v=config.trigger_level_v,
         )
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back and compare.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        config = self._config
+        if config is not None:
+            require_same(self.name, config, self.configure(config))
 
     def arm(self) -> None:
         """Get ready to record; an earlier record is forgotten."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from driver.hal import Identity, Snapshot
 from driver.phase_modulator.prompt_link import PromptLink
-from scqc.core.errors import RangeError, WireProtocolError
+from scqc.core.errors import DeviceError, RangeError, WireProtocolError
 
 AXES = {1: "x", 2: "y", 3: "z"}
 LIMITS_V = (75.0, 100.0, 150.0)
+# How far a reading may be off: its last digit, and the drift of the supply.
+READING_V = 0.5
 
 
 class ThorlabsMdt693b:
@@ -27,6 +29,8 @@ class ThorlabsMdt693b:
         self.name = link.instrument
         self._limit_v = min(LIMITS_V)
         self._set_v: dict[int, float] = {}
+        # What was asked for last; making safe does not change it.
+        self._wanted_v: dict[int, float] = {}
 
     @property
     def identity(self) -> Identity:
@@ -95,7 +99,24 @@ class ThorlabsMdt693b:
                 f"limits are {low:g}..{high:g}",
             )
         self._link.query(f"{axis}voltage={volts:.3f}")
-        self._set_v[channel] = volts
+        self._set_v[channel] = self._wanted_v[channel] = volts
+
+    def restore(self) -> None:
+        """Set the voltages that were asked for last, read them back and compare.
+
+        Raises
+        ------
+        DeviceError
+            With every output that reads another voltage.
+        """
+        wrong = []
+        for channel, volts in list(self._wanted_v.items()):
+            self.set_voltage(channel, volts)
+            found_v = self.voltage(channel)
+            if not abs(found_v - volts) <= READING_V:
+                wrong.append((-1, f"output {channel} is {found_v:g} V, was {volts:g}"))
+        if wrong:
+            raise DeviceError(self.name, "restore", wrong)
 
     def voltage(self, channel: int) -> float:
         """Return what an output reads, to 0.1 V [V].

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driver.hal import Edge, Identity, Snapshot, TaggerChannel, TaggerConfig
+from driver.restoring import require_same
 from driver.time_tagger.idq_link import IdqLink
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
@@ -129,6 +130,18 @@ class IdqId900:
         taken = {n: self._taken(n, c) for n, c in sorted(config.channels.items())}
         self._config = TaggerConfig(taken)
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back and compare.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        config = self._config
+        if config is not None:
+            require_same(self.name, config, self.configure(config))
 
     def start(self, duration_s: float) -> None:
         """Record from now on for `duration_s` [s]; an earlier record is forgotten.
