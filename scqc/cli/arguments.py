@@ -18,3 +18,6 @@ Out = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed instead of [sim] seed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", help="Look at this address; repeat it.")
+]

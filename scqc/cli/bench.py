@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from scqc.cli.arguments import Config, Debug, Json
+from scqc.cli.arguments import IS_FILE, Config, Debug, Hosts, Json
 from scqc.cli.output import reporting, show
 
 
-def devices(config: Config, as_json: Json = False, debug: Debug = False) -> None:
+def devices(
+    config: Annotated[
+        Path | None, typer.Argument(help="Lab config, a TOML file.", **IS_FILE)
+    ] = None,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Look for instruments instead.")
+    ] = False,
+    host: Hosts = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Ask each instrument who it is; every one is left in its safe state."""
+    if scan:
+        with reporting(as_json, debug):
+            from scqc.runs.scan import scan as look
+
+            found = look(host or [])
+        show({"found": [one.as_row() for one in found]}, as_json)
+        return
+    if config is None:
+        raise typer.BadParameter("give a lab config, or --scan to look for instruments")
     with reporting(as_json, debug):
         from scqc.runs.devices import identify
         from scqc.runs.lab_config import load_config
