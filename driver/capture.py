@@ -108,10 +108,53 @@ def acquire_tags(
     InstrumentError
         Whatever else an instrument reports.
     """
+    arm_tags(bench, config, duration_s)
+    return play_and_read_tags(bench, timeout_s, generator)
+
+
+def arm_tags(bench: Bench, config: TaggerConfig, duration_s: float) -> None:
+    """Start the tagger of the bench; nothing is played yet.
+
+    Parameters
+    ----------
+    bench : Bench
+    config : TaggerConfig
+    duration_s : float
+        Length of the acquisition [s].
+
+    Raises
+    ------
+    InstrumentError
+        Whatever the tagger reports.
+    """
+    bench.tagger.configure(config)
+    bench.tagger.start(duration_s)
+
+
+def play_and_read_tags(
+    bench: Bench,
+    timeout_s: float,
+    generator: ArbitraryWaveformGenerator | None = None,
+) -> TimeTags:
+    """Play the uploaded waveform once and return the tags of the armed tagger.
+
+    Parameters
+    ----------
+    bench : Bench
+    timeout_s : float
+        Deadline for recording and reading together [s].
+    generator : ArbitraryWaveformGenerator, optional
+        By default the bench's only one.
+
+    Raises
+    ------
+    InstrumentTimeout
+        If the tags are not recorded and read in time.
+    InstrumentError
+        Whatever else an instrument reports.
+    """
     deadline = Deadline(timeout_s)
     tagger, player = bench.tagger, generator or bench.awg
-    tagger.configure(config)
-    tagger.start(duration_s)
     player.start()
     tags = tagger.read(max(deadline.remaining_s(), 1e-3))
     player.stop()

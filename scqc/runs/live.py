@@ -21,6 +21,7 @@ from driver.guard import Supervision
 from driver.hal import AwgConfig, DigitizerConfig
 from driver.set_points import set_up_light
 from dsp.pipeline import BurstRecords, ReceivedBurst, receive_burst
+from scqc.core.errors import ConnectionLost
 from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace, Waveform
 from scqc.core.rng import EntropySource, random_bits
@@ -31,6 +32,7 @@ from scqc.runs.offline import ALICE_NAME, process_capture
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
+from scqc.runs.recovery import Recovery
 from scqc.runs.result import Result
 from scqc.runs.sinks import party_entropy
 from scqc.runs.station import station
@@ -43,7 +45,11 @@ from scqc.runs.transmit import (
     frame_layout,
     prepare_payload,
 )
-from scqc.store.alice_record import AliceBurst, write_alice_record
+from scqc.store.alice_record import (
+    AliceBurst,
+    replace_alice_burst,
+    write_alice_record,
+)
 from scqc.store.capture_format import CaptureHeader
 from scqc.store.capture_writer import CaptureWriter
 
@@ -146,7 +152,10 @@ def _capture(
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
         set_up_light(bench, config.instruments, config.bob.digitizer.timeout_s)
-        session = _Session(config, bench, Transmitter(config, entropy), entropy)
+        timeout_s = config.bob.digitizer.timeout_s
+        recovery = Recovery(bench, config.instruments, journal, timeout_s)
+        transmitter = Transmitter(config, entropy)
+        session = _Session(config, bench, transmitter, entropy, recovery)
         progress.stage("probe")
         budget = session.probe()
         journal.write("probe", json.dumps(asdict(budget)))
@@ -158,11 +167,8 @@ def _capture(
         )
         progress.stage("capture", len(KINDS) * len(bursts))
         with CaptureWriter(work.path, header, len(bursts)) as writer:
-            for number, burst in enumerate(bursts):
-                waveform = session.transmitter.waveform(
-                    burst.symbols, burst.bits, budget, bench.awg.granularity
-                )
-                for kind, trace in session.burst(waveform):
+            for number in range(len(bursts)):
+                for kind, trace in session.send(work, number, budget):
                     writer.add_trace(number, kind, trace)
                     progress.advance()
                 journal.write("burst", f"{number + 1} of {len(bursts)} stored")
@@ -178,9 +184,40 @@ class _Session:
     bench: Bench
     transmitter: Transmitter
     entropy: EntropySource
+    recovery: Recovery
+
+    def send(
+        self, work: _Work, number: int, budget: LinkBudget
+    ) -> list[tuple[RecordKind, Trace]]:
+        """Send a burst and return its records.
+
+        If a connection is lost, its symbols are given up and fresh ones sent in
+        their place: whether any light had left by then cannot be known.
+        """
+        while True:
+            burst = work.bursts[number]
+            waveform = self.transmitter.waveform(
+                burst.symbols, burst.bits, budget, self.bench.awg.granularity
+            )
+            try:
+                return self.burst(waveform)
+            except ConnectionLost as error:
+                self.recovery.after(error, f"burst {number} is lost, a fresh one sent")
+            fresh = self.transmitter.gaussian(burst.symbols.size)
+            work.bursts[number] = AliceBurst(fresh, burst.bits)
+            # Before any light, like all the others.
+            record_path = work.path.parent / ALICE_NAME
+            replace_alice_burst(record_path, number, work.bursts[number])
 
     def probe(self) -> LinkBudget:
         """Measure the link with a short burst of its own, never used for a key."""
+        while True:
+            try:
+                return self._probe()
+            except ConnectionLost as error:
+                self.recovery.after(error, "a fresh probe is sent")
+
+    def _probe(self) -> LinkBudget:
         config = self.config
         guess = expected_budget(config)
         n = config.alice.transmitter.probe_symbols

@@ -69,6 +69,10 @@ def write_alice_record(path: Path, run_uuid: str, bursts: list[AliceBurst]) -> N
     """
     if path.exists():
         raise CaptureError(f"{path}: exists already; Alice's record is never redone")
+    _write(path, run_uuid, bursts)
+
+
+def _write(path: Path, run_uuid: str, bursts: list[AliceBurst]) -> None:
     header = {
         "run_uuid": run_uuid,
         "bursts": [
@@ -81,6 +85,36 @@ def write_alice_record(path: Path, run_uuid: str, bursts: list[AliceBurst]) -> N
         payload.append(burst.symbols.astype("<c8", copy=False).tobytes())
         payload.append(np.packbits(burst.bits).tobytes())
     write_checked(path, _MAGIC, header, payload, 0o600)
+
+
+def replace_alice_burst(path: Path, number: int, burst: AliceBurst) -> None:
+    """Put a fresh burst in the place of one that was lost on its way.
+
+    What was lost may have been seen by anybody; nothing is ever made of it.
+
+    Parameters
+    ----------
+    path : Path
+        Alice's record; replaced whole or not at all.
+    number : int
+    burst : AliceBurst
+        Of the same size.
+
+    Raises
+    ------
+    CaptureError
+        If there is no such burst, or it has another size or the same symbols.
+    """
+    run_uuid, bursts = read_alice_record(path)
+    if not 0 <= number < len(bursts):
+        raise CaptureError(f"{path}: no burst {number}, there are {len(bursts)}")
+    old = bursts[number]
+    if (old.symbols.size, old.bits.size) != (burst.symbols.size, burst.bits.size):
+        raise CaptureError(f"{path}: burst {number} has another size")
+    if np.any(old.symbols == burst.symbols):
+        raise CaptureError(f"{path}: burst {number} has symbols of the lost one")
+    bursts[number] = burst
+    _write(path, run_uuid, bursts)
 
 
 def read_alice_record(path: Path) -> tuple[str, list[AliceBurst]]:

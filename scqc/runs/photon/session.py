@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driver.bench import Bench
-from driver.capture import SIGNAL_SWITCH, acquire_tags
+from driver.capture import SIGNAL_SWITCH, arm_tags, play_and_read_tags
 from driver.guard import Supervision
 from driver.hal import (
     ArbitraryWaveformGenerator,
@@ -28,7 +28,7 @@ from driver.set_points import set_up_light
 from dsp.time_tags.slots import BASIS_SHIFT
 from dsp.time_tags.transmitter import pulse_waveform
 from protocols.schemes import direct
-from scqc.core.errors import StateError
+from scqc.core.errors import ConnectionLost, StateError
 from scqc.core.records import TimeTags, Waveform
 from scqc.core.rng import EntropySource
 from scqc.runs.journal import Journal
@@ -38,6 +38,7 @@ from scqc.runs.photon.pads import JournaledPads
 from scqc.runs.photon.prepare import BlockMessage, prepare_burst, word_id
 from scqc.runs.photon.process import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.progress import Progress
+from scqc.runs.recovery import Recovery
 from scqc.runs.sinks import Sinks, party_entropy
 from scqc.runs.station import station
 from scqc.store.capture_format import CaptureHeader
@@ -116,6 +117,8 @@ class PhotonSession:
         self._entropy: EntropySource = party_entropy(work.config, "alice/slots")
         self._bob_entropy = party_entropy(work.config, "bob/bases")
         self._bias = BiasLoop(work.config, bench)
+        timeout_s = work.config.bob.tagger.timeout_s
+        self._recovery = Recovery(bench, work.config.instruments, journal, timeout_s)
         self._alice = _generator(bench, "tx.im")
         active = work.config.active_basis
         self._bob = _generator(bench, BASIS_SIGNAL) if active else None
@@ -209,24 +212,40 @@ class PhotonSession:
     ) -> TimeTags:
         """Send one burst and return Bob's tags.
 
+        A connection that is lost before the burst is played is made anew. Once
+        it may have been played there is no second time: the run ends.
+
         Parameters
         ----------
         prepared : ndarray, shape (n,), uint8 [code]
         bases : ndarray, shape (n,), uint8 [0 for Z, 1 for X], optional
             What Bob's modulator is set to.
         """
-        config = self._config
+        while True:
+            try:
+                self._get_ready(prepared, bases)
+                break
+            except ConnectionLost as error:
+                self._recovery.after(error, "nothing was played, the burst is loaded")
+                self._bench.switch(SIGNAL_SWITCH).set_open(True)
+        timeout_s = self._config.bob.tagger.timeout_s
+        return play_and_read_tags(self._bench, timeout_s, self._alice)
+
+    def _get_ready(
+        self, prepared: NDArray[np.uint8], bases: NDArray[np.uint8] | None
+    ) -> None:
+        """Load both generators and arm all but Alice's."""
+        config, use = self._config, self._config.bob.tagger
         if self._bob is not None and bases is not None:
             self._load_bases(self._bob, bases)
         self._load(pulse_waveform(prepared, config.link, config.pulses))
-        use = config.bob.tagger
         channel = TaggerChannel(threshold_v=use.threshold_v)
         inputs = TaggerConfig({n: channel for n in config.tag_inputs()})
         duration_s = prepared.size / config.link.slot_rate_hz + use.margin_s
+        arm_tags(self._bench, inputs, duration_s)
         if self._bob is not None:
             # Armed: the marker of Alice's first samples is its trigger.
             self._bob.start()
-        return acquire_tags(self._bench, inputs, duration_s, use.timeout_s, self._alice)
 
     def _load_bases(
         self, generator: ArbitraryWaveformGenerator, bases: NDArray[np.uint8]

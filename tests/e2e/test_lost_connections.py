@@ -1,0 +1,161 @@
+"""A dropped connection costs a burst, never a second copy of one."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from photon_run_kit import SMALL, tapped
+from photon_run_kit import run as run_photon
+from run_kit import CONFIGS, read_tap
+
+from driver.awg.keysight_m8190a import KeysightM8190A
+from driver.digitizer.keysight_infiniium import KeysightInfiniium
+from driver.time_tagger.idq_id900 import IdqId900
+from scqc.core.errors import CaptureError, ConnectionLost
+from scqc.runs import live
+from scqc.runs.journal import read_journal
+from scqc.runs.lab_config import load_config
+from scqc.runs.progress import Silent
+from scqc.runs.recovery import TRIES
+from scqc.runs.station import station
+from scqc.runs.transmit import Transmitter
+from scqc.store import alice_record
+from scqc.store.alice_record import read_alice_record
+
+PAYLOAD = b"arrives all the same"
+
+
+@pytest.fixture
+def losing(monkeypatch):
+    """Return a function that cuts an instrument's connection under a call."""
+
+    def lose(driver, method, numbers, *, after=False):
+        original, calls = getattr(driver, method), []
+
+        def cut(self, *arguments):
+            calls.append(method)
+            if len(calls) not in numbers:
+                return original(self, *arguments)
+            if after:
+                original(self, *arguments)
+            self._link.close()
+            raise ConnectionLost(self.name, method, "cut by a test")
+
+        monkeypatch.setattr(driver, method, cut)
+
+    return lose
+
+
+def run_cv(folder, monkeypatch, work=live.run_live):
+    """Run the quick bench; return the result and what was played."""
+    played = []
+
+    @contextmanager
+    def tapped_station(*arguments, **options):
+        with station(*arguments, **options, tap=True) as place:
+            yield place
+            played.extend(read_tap(place.tap))
+
+    monkeypatch.setattr(live, "station", tapped_station)
+    loaded = load_config(CONFIGS / "cv_quick.toml")
+    return work(loaded, PAYLOAD, folder, Silent()), played
+
+
+def copies(played):
+    """Return how many of the waveforms were played before [1]."""
+    known = {codes.tobytes() for codes in played}
+    return len(played) - len(known)
+
+
+def test_lost_bursts_are_replaced_by_fresh_ones(tmp_path, losing, monkeypatch):
+    """Three records a burst, the probe first: the fourth has light of burst 0."""
+    losing(KeysightInfiniium, "fetch", {4})
+    losing(KeysightM8190A, "upload", {4})
+    losing(KeysightM8190A, "start", {4}, after=True)
+    result, played = run_cv(tmp_path / "r", monkeypatch)
+    assert (tmp_path / "r" / "payload.received").read_bytes() == PAYLOAD
+    # The probe, both bursts, and two that were lost with their light.
+    assert len(played) == 5
+    assert copies(played) == 0
+    kinds = [entry["kind"] for entry in read_journal(tmp_path / "r")]
+    assert kinds.count("lost") == kinds.count("recovered") == TRIES
+    # Alice's record holds what arrived: other symbols would leave no signal.
+    truth = result.data["quantum"]["truth"]["transmittance"]
+    found = result.data["quantum"]["transmittance"]
+    assert found["low"] / 1.05 < truth < found["high"] * 1.05
+    _, bursts = read_alice_record(tmp_path / "r" / "alice.scqc")
+    symbols = np.concatenate([burst.symbols for burst in bursts])
+    assert np.unique(symbols).size == symbols.size
+
+
+def test_a_burst_that_is_sent_again_is_noticed(tmp_path, losing, monkeypatch):
+    """The check of the test above sees copies; the record refuses them."""
+    losing(KeysightInfiniium, "fetch", {4})
+    original, drawn = Transmitter.gaussian, []
+
+    def stuck(self, n):
+        # The same symbols again for a burst of the same size, drawn third.
+        drawn.append(original(self, n))
+        return drawn[0] if len(drawn) > 3 else drawn[-1]
+
+    monkeypatch.setattr(Transmitter, "gaussian", stuck)
+    with pytest.raises(CaptureError, match="symbols of the lost one"):
+        run_cv(tmp_path / "r", monkeypatch, live.capture_live)
+    losing(KeysightInfiniium, "fetch", {4})
+    drawn.clear()
+    monkeypatch.setattr(live, "replace_alice_burst", lambda *_: None)
+    _, played = run_cv(tmp_path / "s", monkeypatch, live.capture_live)
+    assert copies(played) == 1
+
+
+def test_too_many_losses_end_the_run(tmp_path, losing, monkeypatch):
+    losing(KeysightInfiniium, "fetch", range(4, 100))
+    with pytest.raises(ConnectionLost):
+        run_cv(tmp_path / "r", monkeypatch)
+    assert (tmp_path / "r" / "capture.h5.part").exists()
+    entries = read_journal(tmp_path / "r")
+    assert [e["kind"] for e in entries].count("lost") == TRIES
+    assert entries[-1]["kind"] == "error"
+
+
+def test_photon_bursts_are_loaded_again_until_they_are_played(tmp_path, losing):
+    losing(IdqId900, "start", {2})
+    losing(KeysightM8190A, "upload", {2})
+    archives = []
+    with tapped(archives):
+        result = run_photon(tmp_path / "r", *SMALL)
+    assert result.data["payload"]["delivered"]
+    played = [v for k, v in archives[0].items() if k.startswith("played/")]
+    assert copies(played) == 0
+    kinds = [entry["kind"] for entry in read_journal(tmp_path / "r")]
+    assert kinds.count("recovered") == 2
+
+
+def test_a_photon_burst_that_may_have_been_played_ends_the_run(tmp_path, losing):
+    losing(IdqId900, "read", {1})
+    archives = []
+    with tapped(archives), pytest.raises(ConnectionLost):
+        run_photon(tmp_path / "r", *SMALL)
+    kinds = [json.dumps(entry) for entry in read_journal(tmp_path / "r")]
+    assert not any('"lost"' in entry for entry in kinds)
+
+
+def test_the_record_refuses_what_is_no_replacement(tmp_path):
+    path = tmp_path / "alice.scqc"
+    old = alice_record.AliceBurst(np.ones(3, np.complex64), np.ones(4, np.uint8))
+    alice_record.write_alice_record(path, "run", [old])
+    longer = alice_record.AliceBurst(np.zeros(4, np.complex64), old.bits)
+    for number, burst, problem in (
+        (1, longer, "no burst 1"),
+        (0, longer, "another size"),
+        (0, old, "symbols of the lost one"),
+    ):
+        with pytest.raises(CaptureError, match=problem):
+            alice_record.replace_alice_burst(path, number, burst)
+    fresh = alice_record.AliceBurst(np.zeros(3, np.complex64), old.bits)
+    alice_record.replace_alice_burst(path, 0, fresh)
+    run_uuid, bursts = read_alice_record(path)
+    assert run_uuid == "run"
+    assert not bursts[0].symbols.any()
+    assert path.stat().st_mode & 0o777 == 0o600
