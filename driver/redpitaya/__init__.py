@@ -1,0 +1,1 @@
+"""Red Pitaya boards: generator and digitiser in one box."""
