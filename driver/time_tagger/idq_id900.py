@@ -201,6 +201,9 @@ class IdqId900:
             lost += self._count(f"RAW{n}:ERRORS?", deadline)
             overflow |= self._count(f"INPU{n}:HIRES:ERROR?", deadline) != 0
         self._link.close_streams()
+        # Compiled code is loaded by who reads tags, not by who makes a bench safe.
+        from driver.time_tagger.merging import merge_tags
+
         ordered, channels = merge_tags(times)
         return TimeTags(ordered, channels, running.duration_ps, lost, overflow)
 
@@ -295,26 +298,30 @@ class IdqId900:
                 raise WireProtocolError(self.name, action, reason)
             # A time beyond 63 bits shows as a negative one.
             parts.append(np.frombuffer(message, dtype="<i8"))
-        times = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-        self._check_times(times, running.duration_ps, action)
-        return times
+        if not parts:
+            return np.zeros(0, dtype=np.int64)
+        # One message is used where it lies; more are put together.
+        times = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._in_order(times, running.duration_ps, action)
 
-    def _check_times(
+    def _in_order(
         self, times: NDArray[np.int64], duration_ps: int, action: str
-    ) -> None:
+    ) -> NDArray[np.int64]:
         """Refuse tags outside the record, or out of order beyond the window."""
-        if not times.size:
-            return
-        back_ps = 0
-        if np.any(times[1:] < times[:-1]):
-            back_ps = int(np.max(np.maximum.accumulate(times) - times))
+        from driver.time_tagger.merging import largest_step_back, settle
+
+        back_ps = largest_step_back(times)
         if back_ps > SORT_WINDOW_PS:
             reason = f"out of order by {back_ps} ps, window is {SORT_WINDOW_PS} ps"
             raise WireProtocolError(self.name, action, reason)
-        low, high = int(times.min()), int(times.max())
+        if back_ps:
+            times = np.array(times)
+            settle(times)
+        low, high = int(times[0]), int(times[-1])
         if low < 0 or high > min(duration_ps + SORT_WINDOW_PS, _LAST_PS):
             reason = f"{low}..{high} ps, recorded were {duration_ps} ps"
             raise WireProtocolError(self.name, action, reason)
+        return times
 
     def _finish_stream(
         self, n: int, identifier: str, received: int, timeout_s: float
@@ -369,39 +376,6 @@ class IdqId900:
             raise RangeError(
                 self.name, f"{what} {value:g} {unit}", f"limits are {low:g}..{high:g}"
             )
-
-
-def merge_tags(
-    times: dict[int, NDArray[np.int64]],
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Merge the tags of up to four inputs by time, then by input.
-
-    Time and input are packed into one word, because merging whole words is
-    several times as fast as sorting indices and gathering with them.
-
-    Parameters
-    ----------
-    times : dict of int to ndarray, shape (n_i,), int64 [ps]
-        Tags of the inputs 1 to 4, from 0 to 2^61.
-
-    Returns
-    -------
-    tuple
-        Times, shape (n,), int64 [ps], and inputs, shape (n,), uint8 [1].
-    """
-    words = np.empty(sum(t.size for t in times.values()), dtype=np.int64)
-    at = 0
-    for n, tags in times.items():
-        part = words[at : at + tags.size]
-        np.left_shift(tags, _CHANNEL_BITS, out=part)
-        part |= n - 1
-        at += tags.size
-    # The stable sort recognises runs that are sorted already and merges them.
-    words.sort(kind="stable")
-    channels = (words & ((1 << _CHANNEL_BITS) - 1)).astype(np.uint8)
-    channels += 1
-    words >>= _CHANNEL_BITS
-    return words, channels
 
 
 def _settings(n: int, channel: TaggerChannel) -> list[str]:

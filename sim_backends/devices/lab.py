@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scqc.core.errors import ConfigError, ConfigProblem
 from sim_backends.devices.optics_cables import OpticsCables
+from sim_backends.optics.click_detectors import by_detector
 from sim_backends.settings import Switch
 
 DETECTORS = ("rx.z0", "rx.z1", "rx.x0", "rx.x1")
@@ -206,10 +207,11 @@ class Cables:
             if self._once:
                 self.stop()
         found = {}
+        each = by_detector(times_ps, detector, len(DETECTORS))
         for signal, wired in self._detectors.items():
             name, _, port = wired.partition(":")
             if name == instrument:
-                found[int(port)] = times_ps[detector == DETECTORS.index(signal)]
+                found[int(port)] = each[DETECTORS.index(signal)]
         return found
 
     def set_phase_voltage(self, instrument: str, port: int, volts: float) -> None:

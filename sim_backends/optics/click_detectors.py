@@ -174,3 +174,39 @@ def jitter(
     noise = stream(seed, name).standard_normal(events.times_ps.size)
     late: NDArray[np.float64] = events.times_ps + sigma_ps * noise
     return late
+
+
+@numba.njit(cache=True, nogil=True)
+def _split(
+    times_ps: NDArray[np.int64],
+    detectors: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    out: NDArray[np.int64],
+) -> None:
+    for k in range(times_ps.size):
+        detector = detectors[k]
+        out[starts[detector]] = times_ps[k]
+        starts[detector] += 1
+
+
+def by_detector(
+    times_ps: NDArray[np.int64], detectors: NDArray[np.uint8], count: int
+) -> list[NDArray[np.int64]]:
+    """Return the times of each detector, in the order they came.
+
+    Parameters
+    ----------
+    times_ps : ndarray, shape (n,), int64 [ps]
+    detectors : ndarray, shape (n,), uint8 [1]
+        Below `count`.
+    count : int
+
+    Returns
+    -------
+    list of ndarray, shape (n_i,), int64 [ps]
+    """
+    sizes = np.bincount(detectors, minlength=count)
+    ends = np.cumsum(sizes)
+    out = np.empty(times_ps.size, dtype=np.int64)
+    _split(times_ps, detectors, ends - sizes, out)
+    return np.split(out, ends[:-1])

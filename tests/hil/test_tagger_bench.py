@@ -21,7 +21,8 @@ from bench_kit import (
 from driver.capture import acquire_tags
 from driver.hal import AwgConfig, TaggerChannel, TaggerConfig
 from driver.time_tagger import idq_id900
-from driver.time_tagger.idq_id900 import SORT_WINDOW_PS, merge_tags
+from driver.time_tagger.idq_id900 import SORT_WINDOW_PS
+from driver.time_tagger.merging import merge_tags
 from driver.time_tagger.idq_link import IdqLink
 from driver.transports.zmq_link import ZmqAddress, ZmqLink, parse_zmq
 from scqc.core.errors import (

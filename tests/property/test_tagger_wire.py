@@ -11,7 +11,7 @@ from bench_kit import ClickingLight
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driver.time_tagger.idq_id900 import merge_tags
+from driver.time_tagger.merging import largest_step_back, merge_tags, settle
 from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.lab import Cables
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
@@ -23,10 +23,20 @@ times = st.lists(st.integers(0, 2**61 - 1), max_size=40)
 
 @given(st.dictionaries(st.integers(1, 4), times, min_size=1))
 def test_merging_is_sorting_by_time_then_input(found):
-    arrays = {n: np.array(t, dtype=np.int64) for n, t in found.items()}
+    arrays = {n: np.array(sorted(t), dtype=np.int64) for n, t in found.items()}
     merged, channels = merge_tags(arrays)
     wanted = sorted((t, n) for n, listed in found.items() for t in listed)
     assert list(zip(merged.tolist(), channels.tolist(), strict=True)) == wanted
+
+
+@given(times.filter(bool))
+def test_settling_is_sorting(found):
+    run = np.array(found, dtype=np.int64)
+    back = largest_step_back(run)
+    assert back == int(np.max(np.maximum.accumulate(run) - run))
+    settle(run)
+    assert run.tolist() == sorted(found)
+    assert largest_step_back(run) == 0
 
 
 @pytest.fixture(scope="module")
