@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from driver.laser.itla_link import ItlaLink
 from driver.phase_modulator.prompt_link import PromptLink
 from driver.registry import Link, LinkKind
 from driver.scpi.link import ScpiLink, ScpiTransport
 from driver.time_tagger.idq_link import IdqLink
 from driver.transports.hislip import HislipTransport
-from driver.transports.serial_port import byte_transport
+from driver.transports.serial_port import ByteTransport, byte_transport
 from driver.transports.tcp import TcpTransport
 from driver.transports.zmq_link import ZmqLink, parse_zmq
+
+_BYTE_LINKS: dict[LinkKind, Callable[[ByteTransport, float, float], Link]] = {
+    "prompt": PromptLink,
+    "itla": ItlaLink,
+}
 
 
 def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
@@ -26,7 +32,9 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         "idq": parse_zmq,
         # Building a transport touches no port.
         "scpi": scpi_transport,
+        "scpi-crlf": scpi_transport,
         "prompt": byte_transport,
+        "itla": byte_transport,
     }
     checks[kind](instrument, resource)
 
@@ -42,7 +50,7 @@ def make_link(
 
     Parameters
     ----------
-    kind : {"scpi", "idq", "prompt"}
+    kind : {"scpi", "scpi-crlf", "idq", "prompt", "itla"}
     instrument : str
         Name of the instrument, for error messages.
     resource : str
@@ -57,11 +65,12 @@ def make_link(
     """
     if kind == "idq":
         return IdqLink(ZmqLink(instrument, resource), open_timeout_s, io_timeout_s)
-    if kind == "prompt":
+    if kind in _BYTE_LINKS:
         transport = byte_transport(instrument, resource)
-        return PromptLink(transport, open_timeout_s, io_timeout_s)
+        return _BYTE_LINKS[kind](transport, open_timeout_s, io_timeout_s)
     carrier = scpi_transport(instrument, resource)
-    return ScpiLink(carrier, open_timeout_s, io_timeout_s)
+    line_end = "\r\n" if kind == "scpi-crlf" else "\n"
+    return ScpiLink(carrier, open_timeout_s, io_timeout_s, line_end=line_end)
 
 
 def scpi_transport(instrument: str, resource: str) -> ScpiTransport:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, cast
 from driver.hal import Instrument
 from scqc.core.errors import StateError
 
-LinkKind = Literal["scpi", "idq", "prompt"]
+LinkKind = Literal["scpi", "scpi-crlf", "idq", "prompt", "itla"]
 Role = Literal[
     "awg",
     "digitizer",
@@ -46,7 +46,7 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : {"scpi", "idq", "prompt"}
+    link : {"scpi", "scpi-crlf", "idq", "prompt", "itla"}
     """
 
     plays: Mapping[Role, tuple[str, ...]]
@@ -85,6 +85,12 @@ DRIVERS = {
         "driver.digitizer.keysight_infiniium",
         "KeysightInfiniium",
     ),
+    "redpitaya.stemlab": DriverEntry(
+        {"awg": ("1", "2"), "digitizer": ("in1", "in2")},
+        "driver.redpitaya.stemlab",
+        "RedPitayaStemlab",
+        "scpi-crlf",
+    ),
     "idq.id900": DriverEntry(
         {"time-tagger": ("1", "2", "3", "4")},
         "driver.time_tagger.idq_id900",
@@ -96,6 +102,9 @@ DRIVERS = {
         "driver.phase_modulator.thorlabs_mdt693b",
         "ThorlabsMdt693b",
         "prompt",
+    ),
+    "itla.msa": DriverEntry(
+        {"laser": ("1",)}, "driver.laser.itla_msa", "ItlaLaser", "itla"
     ),
 }
 

@@ -20,9 +20,11 @@ from pydantic import Field, ValidationError
 from scqc.core.errors import ConfigError, ConfigProblem, ScqcError
 from scqc.core.settings import Settings
 from sim_backends.devices.idq_id900 import IdqId900
+from sim_backends.devices.itla_msa import ItlaModule
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
+from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
 from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.faults import Fault, FaultPlan
@@ -30,6 +32,7 @@ from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
 from sim_backends.wire.hislip import HislipServer
+from sim_backends.wire.pty_frame import frame_server
 from sim_backends.wire.pty_line import line_server
 from sim_backends.wire.tcp_scpi import ScpiServer
 from sim_backends.wire.truth_tap import TruthTap
@@ -164,8 +167,20 @@ def _scope(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> KeysightInfiniium:
     settings = getattr(request.sim, "digitizer", DigitizerSettings())
-    _, _, channel = request.wiring.get(SIGNAL_INPUT, ":1").partition(":")
-    return KeysightInfiniium(name, cables, faults, settings.bits, int(channel))
+    channel = _input_channel(name, request)
+    return KeysightInfiniium(name, cables, faults, settings.bits, channel)
+
+
+def _red_pitaya(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> RedPitayaStemlab:
+    return RedPitayaStemlab(name, cables, faults, _input_channel(name, request))
+
+
+def _input_channel(name: str, request: ServeRequest) -> int:
+    """Return the input that the detector is plugged into: 2 of ``rp:in2``."""
+    instrument, _, port = request.wiring.get(SIGNAL_INPUT, "").partition(":")
+    return int(port.removeprefix("in")) if instrument == name else 1
 
 
 def _tagger(
@@ -180,13 +195,21 @@ def _phase(
     return ThorlabsMdt693b(name, cables, faults)
 
 
+def _itla(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> ItlaModule:
+    return ItlaModule(name, cables, faults, request.sim.settle_scale)
+
+
 #: For each driver: how its instrument is emulated, and on which wire it is served.
 _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
     "keysight.m8190a": (_awg, ScpiServer),
     "tektronix.awg70000": (_tektronix_awg, ScpiServer),
     "keysight.infiniium": (_scope, ScpiServer),
+    "redpitaya.stemlab": (_red_pitaya, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
     "thorlabs.mdt693b": (_phase, line_server),
+    "itla.msa": (_itla, frame_server),
 }
 
 

@@ -48,6 +48,31 @@ class ByteTransport(Protocol):
         """Return the bytes up to the next `terminator`, without it."""
         ...
 
+    def read_into(self, target: memoryview, deadline: Deadline) -> int:
+        """Fill `target`; return fewer bytes only when the deadline passed [1]."""
+        ...
+
+    def take_unread(self) -> bytes:
+        """Return and forget what has arrived already; waits for nothing."""
+        ...
+
+
+def drain(transport: ByteTransport, quiet_s: float, deadline: Deadline) -> None:
+    """Read and drop what comes, until nothing comes for `quiet_s` [s].
+
+    Raises
+    ------
+    ConnectionLost
+    InstrumentTimeout
+        If the instrument does not stop to send before `deadline`.
+    """
+    scrap = memoryview(bytearray(1))
+    while transport.read_into(scrap, Deadline(min(quiet_s, deadline.remaining_s()))):
+        transport.take_unread()
+        if deadline.expired:
+            reason = f"not silent within {deadline.timeout_s:g} s"
+            raise InstrumentTimeout(transport.instrument, "read", reason)
+
 
 def parse_serial(instrument: str, resource: str) -> tuple[str, int]:
     """Split ``serial:///dev/port?baud=rate`` into port and rate [Bd].
@@ -182,6 +207,46 @@ class SerialTransport:
         found = bytes(self._received[:at])
         del self._received[: at + len(terminator)]
         return found
+
+    def read_into(self, target: memoryview, deadline: Deadline) -> int:
+        """Fill `target` with the next bytes.
+
+        Returns
+        -------
+        int
+            Bytes read [1]; fewer than asked for only when the deadline passed.
+
+        Raises
+        ------
+        ConnectionLost
+        """
+        port = self._require("read")
+        while len(self._received) < len(target) and not deadline.expired:
+            missing = len(target) - len(self._received)
+            try:
+                port.timeout = deadline.remaining_s()
+                self._received += port.read(max(missing, port.in_waiting))
+            except OSError as error:
+                raise self._lost("read", error) from error
+        done = min(len(target), len(self._received))
+        target[:done] = self._received[:done]
+        del self._received[:done]
+        return done
+
+    def take_unread(self) -> bytes:
+        """Return and forget what has arrived already; waits for nothing.
+
+        Raises
+        ------
+        ConnectionLost
+        """
+        port = self._require("read")
+        found = bytes(self._received)
+        self._received.clear()
+        try:
+            return found + bytes(port.read(port.in_waiting))
+        except OSError as error:
+            raise self._lost("read", error) from error
 
     def _require(self, action: str) -> Any:
         if self._port is None:

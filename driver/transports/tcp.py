@@ -192,6 +192,27 @@ class TcpTransport:
             if self._end == 0:
                 raise self._late("read", deadline)
 
+    def take_unread(self) -> bytes:
+        """Return and forget what has arrived already; waits for nothing.
+
+        Raises
+        ------
+        ConnectionLost
+        """
+        found = bytes(self._view[self._start : self._end])
+        self._start = self._end = 0
+        link = self._require("read")
+        try:
+            link.setblocking(False)
+            rest = link.recv(_BUFFER_BYTES)
+        except BlockingIOError:
+            return found
+        except OSError as error:
+            raise self._lost("read", error.strerror or str(error)) from error
+        if not rest:
+            raise self._lost("read", "the instrument closed the link")
+        return found + rest
+
     @property
     def pending_bytes(self) -> int:
         """Bytes received and not yet read [1]."""

@@ -7,6 +7,7 @@ import threading
 
 from sim_backends.devices.lab import Cables
 from sim_backends.faults import FaultPlan
+from sim_backends.wire.pty_line import LineFormat
 
 MODEL_LINES = ("Model MDT693B Piezo Control Module", "Firmware Version: 1.10")
 SERIAL_NUMBER = "000000000001"
@@ -26,6 +27,8 @@ class ThorlabsMdt693b:
     cables : Cables
     faults : FaultPlan or None
     """
+
+    line_format = LineFormat(prompts=True, impostor=(b"MDT693B", b"MDT694X"))
 
     def __init__(
         self, name: str, cables: Cables, faults: FaultPlan | None = None

@@ -1,0 +1,91 @@
+"""Every driver, open on its served emulator, for the suites of the roles."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from bench_kit import KINDS, ClickingLight, PlainLight, served
+
+from driver import hal, hal_light
+from driver.links import make_link
+from driver.registry import DRIVERS, make_driver
+from sim_backends.optics.levers import AdjustableOptics
+
+ROLES = {
+    "awg": hal.ArbitraryWaveformGenerator,
+    "digitizer": hal.Digitizer,
+    "time-tagger": hal.TimeTagger,
+    "phase-modulator": hal.PhaseModulator,
+    "laser": hal_light.Laser,
+    "attenuator": hal_light.Attenuator,
+    "bias-controller": hal_light.BiasController,
+    "polarisation-controller": hal_light.PolarisationController,
+    "power-meter": hal_light.PowerMeter,
+    "detector-bias": hal_light.DetectorBias,
+    "optical-switch": hal.OpticalSwitch,
+}
+SIGNALS = {
+    "laser": "tx.laser",
+    "attenuator": "tx.attenuator",
+    "bias-controller": "tx.bias",
+    "polarisation-controller": "rx.polarisation",
+    "power-meter": "rx.power",
+    "detector-bias": "bias.z0",
+    "optical-switch": "switch.signal",
+}
+
+
+class MovableLight(PlainLight, AdjustableOptics):
+    """Plain light whose levers can be looked at."""
+
+    def __init__(self):
+        PlainLight.__init__(self)
+        AdjustableOptics.__init__(self)
+
+    def power_w(self, place):
+        return 1e-6
+
+    def count_rate_hz(self, detector):
+        return 1000.0 * (detector + 1)
+
+
+def backends(names):
+    """Return every driver on its usual link, those for SCPI over HiSLIP too."""
+    scpi = [name for name in names if DRIVERS[name].link == "scpi"]
+    return [*names, *(f"{name} hislip" for name in scpi)]
+
+
+def playing(role):
+    """Return the backends that play a role."""
+    return backends([name for name, entry in DRIVERS.items() if role in entry.roles])
+
+
+@contextmanager
+def opened(backend, light=None, wiring=None, faults=()):
+    """Serve the instrument of a backend and open its driver; yield both."""
+    wanted, _, transport = backend.partition(" ")
+    played = DRIVERS[wanted].roles
+    name = next((n for n, (role, _) in KINDS.items() if role in played), "dut")
+    transports = {name: transport} if transport else {}
+    if light is None:
+        times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
+        clicks = name == "tagger"
+        light = ClickingLight(times_ps, dark=False) if clicks else MovableLight()
+    if wiring is None and name == "dut":
+        plays = DRIVERS[wanted].plays.items()
+        wiring = {SIGNALS[role]: f"dut:{ports[0]}" for role, ports in plays}
+    with served(
+        {name: list(faults)},
+        names=(),
+        light=light,
+        wiring=wiring,
+        drivers={name: wanted},
+        transports=transports,
+    ) as lab:
+        kind = DRIVERS[wanted].link
+        link = make_link(kind, name, lab.endpoints[name], io_timeout_s=2.0)
+        driver = make_driver(wanted, link)
+        driver.open()
+        try:
+            yield driver, lab
+        finally:
+            driver.close()
