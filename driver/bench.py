@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from types import FrameType, TracebackType
+from contextlib import nullcontext
+from types import TracebackType
 from typing import Any
 
 from driver.bench_lock import BenchLock
@@ -24,6 +24,8 @@ from driver.hal import (
     TimeTagger,
 )
 from driver.interlock import Interlock, Interlocked
+from driver.interrupts import exit_on_signal, interrupts_held
+from driver.launch import DrivenLaunch, LaunchLimit
 from driver.links import make_link, takes_one_client
 from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
@@ -56,6 +58,8 @@ class Bench:
         Signal name to ``instrument:port``.
     safety : SafetySettings
     supervision : Supervision
+    driven : DrivenLaunch
+        What the generator's waveforms launch, for the limit of `safety`.
     """
 
     def __init__(
@@ -64,11 +68,15 @@ class Bench:
         wiring: Mapping[str, str],
         safety: SafetySettings | None = None,
         supervision: Supervision | None = None,
+        driven: DrivenLaunch | None = None,
     ) -> None:
         self._settings = dict(instruments)
         self._wiring = dict(wiring)
         self._safety = safety or SafetySettings()
         self._supervision = supervision or Supervision()
+        self._launch = LaunchLimit(
+            self._safety.max_launch_dbm, self._safety.insertion_db, driven
+        )
         self._lock = BenchLock({n: s.resource for n, s in instruments.items()})
         self._interlock: Interlock | None = None
         self._guard: Guard | None = None
@@ -253,6 +261,7 @@ class Bench:
         if self._guard is not None:
             # Without it nothing opens; that is the one thing to say then.
             self._guard.check()
+        self._launch.attach(self._instruments, self._wiring)
         if len(failures) == 1:
             raise next(iter(failures.values()))
         if failures:
@@ -313,7 +322,7 @@ class Bench:
 
     def _leave(self, *, quiet: bool) -> None:
         """Make safe and close; an interrupt meanwhile waits until that is done."""
-        with _interrupts_held():
+        with interrupts_held():
             failures = self.safe_state()
             for instrument in self._instruments.values():
                 instrument.close()
@@ -333,7 +342,7 @@ class Bench:
         """Turn a request to end into an exception, so that `__exit__` runs."""
         in_main = threading.current_thread() is threading.main_thread()
         if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._old_sigterm = signal.signal(signal.SIGTERM, _exit_on_signal)
+            self._old_sigterm = signal.signal(signal.SIGTERM, exit_on_signal)
 
     def _restore_sigterm(self) -> None:
         if self._old_sigterm is not None:
@@ -360,31 +369,3 @@ def check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:
             raise ConnectError(
                 name, "*IDN?", f"{field} is {got!r}, expected {wanted!r}"
             )
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM in the main thread until the block is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        pending.append(number)
-
-    both = (signal.SIGINT, signal.SIGTERM)
-    held = [(int(n), signal.signal(n, note)) for n in both]
-    try:
-        yield
-    finally:
-        for number, handler in held:
-            # A handler the block itself restored is left as it is.
-            if signal.getsignal(number) is note:
-                signal.signal(number, handler)
-    for number in pending:
-        signal.raise_signal(number)

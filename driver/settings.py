@@ -91,8 +91,11 @@ class SafetySettings(Settings):
     """What must hold on this bench, and the order of making it safe.
 
     Every instrument is put in its safe state on every exit; those named in
-    `on_exit` come first, in that order.
+    `on_exit` come first, in that order. The drivers refuse whatever may launch more
+    than `max_launch_dbm`.
     """
 
     max_launch_dbm: float = 0.0
+    # Known loss between laser and fibre, modulators open, without the attenuator.
+    insertion_db: float = Field(default=0.0, ge=0.0, le=100.0)
     on_exit: tuple[SafeAction, ...] = ()

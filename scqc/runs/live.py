@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +43,7 @@ from scqc.runs.transmit import (
     PreparedPayload,
     Transmitter,
     burst_symbols,
+    driven_launch,
     expected_budget,
     frame_layout,
     prepare_payload,
@@ -105,20 +108,75 @@ def capture_live(
         from scqc.runs.photon.live import capture_photon
 
         return capture_photon(loaded, loaded.config, payload, folder, progress)
-    config, run_uuid = loaded.config, new_run_uuid()
-    entropy = party_entropy(config, "alice")
+    entropy = party_entropy(loaded.config, "alice")
+    # What cannot be sent is refused before an instrument is touched.
+    prepared = prepare_block(loaded, loaded.config, payload, folder, entropy)
+    with (
+        Journal(folder, prepared.run_uuid) as journal,
+        open_cv_session(loaded.config, entropy, journal, progress) as session,
+    ):
+        return session.capture(prepared, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBlock:
+    """What is to be sent once, and where its capture goes.
+
+    Parameters
+    ----------
+    text : str
+        The config, as it is stored with the capture.
+    run_uuid : str
+    folder : Path
+    bursts : list of AliceBurst
+        On disk already.
+    """
+
+    text: str
+    run_uuid: str
+    folder: Path
+    bursts: list[AliceBurst]
+
+
+def prepare_block(
+    loaded: LoadedConfig,
+    config: CvConfig,
+    payload: bytes,
+    folder: Path,
+    entropy: EntropySource,
+) -> PreparedBlock:
+    """Draw what Alice sends in one block, and store it before any light.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    config : CvConfig
+        The same, checked to be of this scheme.
+    payload : bytes
+        May be empty.
+    folder : Path
+        Made if it is not there.
+    entropy : EntropySource
+        Alice's; one for all blocks of a run.
+
+    Raises
+    ------
+    PayloadError
+        If the payload does not fit.
+    """
+    run_uuid = new_run_uuid()
     prepared = prepare_payload(config, payload, run_uuid, entropy)
     folder.mkdir(parents=True, exist_ok=True)
     bursts = _prepare_bursts(config, prepared, Transmitter(config, entropy))
-    # Before any light: a run that is cut short keeps what its bursts need.
+    # A run that is cut short keeps what its bursts need.
     write_alice_record(folder / ALICE_NAME, run_uuid, bursts)
     (folder / "payload.json").write_text(
         json.dumps({"sha256": prepared.sha256.hex(), "bytes": prepared.n_bytes})
     )
-    with Journal(folder, run_uuid) as journal:
-        journal.write("run", f"{loaded.path.name}, payload {len(payload)} bytes")
-        work = _Work(config, loaded.text, run_uuid, folder / CAPTURE_NAME, bursts)
-        return _capture(work, entropy, progress, journal)
+    Journal(folder, run_uuid).write(
+        "run", f"{loaded.path.name}, payload {len(payload)} bytes"
+    )
+    return PreparedBlock(loaded.text, run_uuid, folder, bursts)
 
 
 def _prepare_bursts(
@@ -129,55 +187,36 @@ def _prepare_bursts(
     return [AliceBurst(transmitter.gaussian(n), c.ravel()) for c in prepared.coded]
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What is to be captured, and where to."""
+@contextmanager
+def open_cv_session(
+    config: CvConfig, entropy: EntropySource, journal: Journal, progress: Progress
+) -> Iterator[CvSession]:
+    """Open the bench of a run for the time of the block, its light set up.
 
-    config: CvConfig
-    text: str
-    run_uuid: str
-    path: Path
-    bursts: list[AliceBurst]
-
-
-def _capture(
-    work: _Work, entropy: EntropySource, progress: Progress, journal: Journal
-) -> Path:
-    config, bursts = work.config, work.bursts
+    Raises
+    ------
+    InstrumentError
+        If an instrument does not answer or is not the expected one.
+    """
     progress.stage("station")
-    watch = Supervision(journal=journal.path, run_uuid=work.run_uuid)
+    watch = Supervision(journal=journal.path, run_uuid=journal.run_uuid)
     with (
         station(config.instruments, config.wiring, config.sim) as place,
-        Bench(place.instruments, place.wiring, config.safety, watch) as bench,
+        Bench(
+            place.instruments, place.wiring, config.safety, watch, driven_launch(config)
+        ) as bench,
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
-        set_up_light(bench, config.instruments, config.bob.digitizer.timeout_s)
         timeout_s = config.bob.digitizer.timeout_s
+        set_up_light(bench, config.instruments, timeout_s)
         recovery = Recovery(bench, config.instruments, journal, timeout_s)
         transmitter = Transmitter(config, entropy)
-        session = _Session(config, bench, transmitter, entropy, recovery)
-        progress.stage("probe")
-        budget = session.probe()
-        journal.write("probe", json.dumps(asdict(budget)))
-        header = CaptureHeader(
-            config_toml=work.text,
-            run_uuid=work.run_uuid,
-            layout_json=frame_layout(config).model_dump_json(),
-            instruments_json=json.dumps(bench.snapshot(), default=str),
-        )
-        progress.stage("capture", len(KINDS) * len(bursts))
-        with CaptureWriter(work.path, header, len(bursts)) as writer:
-            for number in range(len(bursts)):
-                for kind, trace in session.send(work, number, budget):
-                    writer.add_trace(number, kind, trace)
-                    progress.advance()
-                journal.write("burst", f"{number + 1} of {len(bursts)} stored")
+        yield CvSession(config, bench, transmitter, entropy, recovery)
     journal.write("bench", "safe state")
-    return work.path
 
 
 @dataclass(slots=True)
-class _Session:
+class CvSession:
     """An open bench with Alice's transmitter on it."""
 
     config: CvConfig
@@ -186,8 +225,30 @@ class _Session:
     entropy: EntropySource
     recovery: Recovery
 
+    def capture(self, block: PreparedBlock, progress: Progress) -> Path:
+        """Send a block and store what arrives; return the finished capture."""
+        journal = Journal(block.folder, block.run_uuid)
+        progress.stage("probe")
+        budget = self.probe()
+        journal.write("probe", json.dumps(asdict(budget)))
+        header = CaptureHeader(
+            config_toml=block.text,
+            run_uuid=block.run_uuid,
+            layout_json=frame_layout(self.config).model_dump_json(),
+            instruments_json=json.dumps(self.bench.snapshot(), default=str),
+        )
+        path, count = block.folder / CAPTURE_NAME, len(block.bursts)
+        progress.stage("capture", len(KINDS) * count)
+        with CaptureWriter(path, header, count) as writer:
+            for number in range(count):
+                for kind, trace in self.send(block, number, budget):
+                    writer.add_trace(number, kind, trace)
+                    progress.advance()
+                journal.write("burst", f"{number + 1} of {count} stored")
+        return path
+
     def send(
-        self, work: _Work, number: int, budget: LinkBudget
+        self, work: PreparedBlock, number: int, budget: LinkBudget
     ) -> list[tuple[RecordKind, Trace]]:
         """Send a burst and return its records.
 
@@ -206,7 +267,7 @@ class _Session:
             fresh = self.transmitter.gaussian(burst.symbols.size)
             work.bursts[number] = AliceBurst(fresh, burst.bits)
             # Before any light, like all the others.
-            record_path = work.path.parent / ALICE_NAME
+            record_path = work.folder / ALICE_NAME
             replace_alice_burst(record_path, number, work.bursts[number])
 
     def probe(self) -> LinkBudget:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from driver.registry import DRIVERS
+from driver.set_points import SetPoints
 from scqc.runs.config_problems import nearest
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def check(config: LabConfig, needs: Needs) -> Found:
     yield from _instruments(config, needs)
     yield from _wiring(config, needs)
     yield from _set_points(config)
+    yield from _launch(config)
     exits = config.safety.on_exit
     named = [("safety", "on_exit", a, a.partition(".")[0]) for a in exits]
     if config.sim is not None:
@@ -114,6 +116,25 @@ def _set_points(config: LabConfig) -> Found:
                 "absent",
                 f"{signal} needs frequency_hz and power_dbm",
             )
+
+
+def _launch(config: LabConfig) -> Found:
+    """Refuse a laser that launches too much with all modulators open."""
+
+    def set_points(signal: str) -> SetPoints:
+        name = config.wiring.get(signal, "").partition(":")[0]
+        settings = config.instruments.get(name)
+        return settings.set_points if settings else SetPoints()
+
+    power_dbm = set_points("tx.laser").power_dbm
+    if power_dbm is None:
+        return
+    limit_dbm = config.safety.max_launch_dbm
+    launch_dbm = power_dbm - config.safety.insertion_db
+    launch_dbm -= set_points("tx.attenuator").attenuation_db or 0.0
+    if launch_dbm > limit_dbm:
+        limit = f"laser, attenuator and insertion loss launch {launch_dbm:.2f} dBm"
+        yield "safety", "max_launch_dbm", limit_dbm, limit
 
 
 def _wiring(config: LabConfig, needs: Needs) -> Found:

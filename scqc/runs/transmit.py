@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfcinv
 
+from driver.launch import DrivenLaunch
 from dsp.coding.frames import FrameCodec
 from dsp.decision import bits_per_symbol, map_bits
 from dsp.settings import FrameLayout, QpskPreamble
@@ -82,6 +83,21 @@ def full_scale_sqrt_snu(config: CvConfig) -> float:
     photon_j = PLANCK_J_S * LIGHT_SPEED_M_PER_S / (1e-9 * transmitter.wavelength_nm)
     power_w = dbm_to_w(transmitter.full_scale_launch_dbm)
     return 2.0 * math.sqrt(power_w / (photon_j * transmitter.rate_hz))
+
+
+def driven_launch(config: CvConfig) -> DrivenLaunch:
+    """Return what the generator's voltages launch, for the drivers' limit."""
+    transmitter = config.alice.transmitter
+    attenuator = config.wiring.get("tx.attenuator", "").partition(":")[0]
+    nominal_db = None
+    if attenuator in config.instruments:
+        nominal_db = config.instruments[attenuator].set_points.attenuation_db
+    return DrivenLaunch(
+        transmitter.full_scale_launch_dbm,
+        transmitter.v_pi_v,
+        10.0 ** (transmitter.driver_gain_db / 20.0),
+        nominal_db,
+    )
 
 
 def expected_budget(config: CvConfig) -> LinkBudget:
