@@ -85,6 +85,12 @@ DRIVERS = {
         "driver.digitizer.keysight_infiniium",
         "KeysightInfiniium",
     ),
+    "keysight.n7776c": DriverEntry(
+        {"laser": ("1",)}, "driver.laser.keysight_n7776c", "KeysightN7776C"
+    ),
+    "thorlabs.pm100": DriverEntry(
+        {"power-meter": ("1",)}, "driver.power_meter.thorlabs_pm100", "ThorlabsPm100"
+    ),
     "redpitaya.stemlab": DriverEntry(
         {"awg": ("1", "2"), "digitizer": ("in1", "in2")},
         "driver.redpitaya.stemlab",

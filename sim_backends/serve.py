@@ -25,10 +25,12 @@ from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.lab import Cables, Light
 from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
+from sim_backends.devices.keysight_n7776c import KeysightN7776C
 from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.faults import Fault, FaultPlan
 from sim_backends.photon_settings import PhotonSimSettings
+from sim_backends.devices.thorlabs_pm100 import ThorlabsPm100
 from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
 from sim_backends.wire.hislip import HislipServer
@@ -181,6 +183,18 @@ def _input_channel(name: str, request: ServeRequest) -> int:
     """Return the input that the detector is plugged into: 2 of ``rp:in2``."""
     instrument, _, port = request.wiring.get(SIGNAL_INPUT, "").partition(":")
     return int(port.removeprefix("in")) if instrument == name else 1
+def _keysight_laser(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> KeysightN7776C:
+    return KeysightN7776C(name, cables, faults, request.sim.settle_scale)
+
+
+def _power_meter(
+    name: str, cables: Cables, faults: FaultPlan, _request: ServeRequest
+) -> ThorlabsPm100:
+    return ThorlabsPm100(name, cables, faults)
+
+
 
 
 def _tagger(
@@ -211,6 +225,8 @@ _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] =
     "thorlabs.mdt693b": (_phase, line_server),
     "itla.msa": (_itla, frame_server),
 }
+    "keysight.n7776c": (_keysight_laser, ScpiServer),
+    "thorlabs.pm100": (_power_meter, ScpiServer),
 
 
 def _stop_on_signal(number: int, _frame: FrameType | None) -> None:

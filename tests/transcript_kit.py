@@ -18,7 +18,10 @@ class Peer:
     """
 
     def __init__(self, answers, line_end="\n"):
-        self.answers, self.line_end = dict(answers), line_end.encode()
+        self.answers = {
+            k: list(v) if isinstance(v, list) else v for k, v in answers.items()
+        }
+        self.line_end = line_end.encode()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.received = b""
         self.thread = threading.Thread(target=self.serve)

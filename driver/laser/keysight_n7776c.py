@@ -18,7 +18,7 @@ from scqc.core.errors import (
     StateError,
     WireProtocolError,
 )
-from scqc.core.units import SPEED_OF_LIGHT_M_PER_S
+from scqc.core.units import LIGHT_SPEED_M_PER_S
 
 MODELS = ("N7776C", "N7778C", "N7779C")
 # Half a step, and what the decimal places of the reply may add.
@@ -51,8 +51,8 @@ class KeysightN7776C:
         """Lowest and highest optical frequency [Hz], as the laser told."""
         shortest_m, longest_m = self._wavelengths_m
         return (
-            SPEED_OF_LIGHT_M_PER_S / longest_m,
-            SPEED_OF_LIGHT_M_PER_S / shortest_m,
+            LIGHT_SPEED_M_PER_S / longest_m,
+            LIGHT_SPEED_M_PER_S / shortest_m,
         )
 
     @property
@@ -121,7 +121,7 @@ class KeysightN7776C:
         """
         self._check(config)
         self._config = None
-        wavelength_m = SPEED_OF_LIGHT_M_PER_S / config.frequency_hz
+        wavelength_m = LIGHT_SPEED_M_PER_S / config.frequency_hz
         # Steps that round to the far side of a limit would be refused.
         steps = round(wavelength_m / _WAVELENGTH_M)
         with self._link.batch() as batch:
@@ -137,7 +137,7 @@ class KeysightN7776C:
         if not abs(got_dbm - config.power_dbm) <= _POWER_DB:
             text = f"set to {config.power_dbm:g} dBm, reads {got_dbm:g} dBm"
             raise DeviceError(self.name, "SOUR0:POW", [(0, text)])
-        self._config = LaserConfig(SPEED_OF_LIGHT_M_PER_S / got_m, got_dbm)
+        self._config = LaserConfig(LIGHT_SPEED_M_PER_S / got_m, got_dbm)
         return self._config
 
     def set_enabled(self, is_on: bool, timeout_s: float) -> None:
@@ -148,13 +148,19 @@ class KeysightN7776C:
         InstrumentTimeout
             If it has not settled after `timeout_s` [s].
         DeviceError
-            If the laser stays as it was.
+            If the laser stays as it was, or emits at another wavelength.
         StateError
             If it is to be switched on before it was configured.
         """
         if is_on and self._config is None:
             raise StateError(self.name, "enable", "the laser is not configured")
         self._switch(is_on, timeout_s)
+        if is_on and self._config is not None:
+            wanted_m = LIGHT_SPEED_M_PER_S / self._config.frequency_hz
+            got_m = self._link.query_number("SOUR0:WAV?")
+            # A laser that hops to another mode as it lights up says so here.
+            tolerance = _WAVELENGTH_M / wanted_m
+            require_taken(self.name, "SOUR0:WAV", wanted_m, got_m, tolerance)
 
     def reading(self) -> LaserReading:
         """Return what the laser says of itself; the power is the set one."""
@@ -164,7 +170,7 @@ class KeysightN7776C:
             reason = f"wavelength {wavelength_m:g} m"
             raise WireProtocolError(self.name, "SOUR0:WAV?", reason)
         power_dbm = self._link.query_number("SOUR0:POW?")
-        return LaserReading(is_on, SPEED_OF_LIGHT_M_PER_S / wavelength_m, power_dbm)
+        return LaserReading(is_on, LIGHT_SPEED_M_PER_S / wavelength_m, power_dbm)
 
     def _switch(self, is_on: bool, timeout_s: float) -> None:
         deadline = Deadline(timeout_s)

@@ -18,6 +18,7 @@ Parameter = str | memoryview
 Reply = str | bytes | memoryview | list[bytes | memoryview]
 Handler = Callable[[tuple[int, ...], list[Parameter]], Reply | None]
 
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)$")
 _NODE = re.compile(r"([A-Za-z]+)(\d*)$")
 
 
@@ -108,6 +109,29 @@ def number(parameters: list[Parameter], index: int, low: float, high: float) -> 
     if not low <= result <= high:
         raise ScpiError(-222, f"{result:g} not in {low:g}..{high:g}")
     return result
+
+
+def quantity(
+    parameters: list[Parameter], index: int, default: str, *units: str
+) -> tuple[float, str]:
+    """Return parameter `index` as a number and the one of `units` behind it.
+
+    Upper and lower case mean the same; without a unit it is in `default`.
+
+    Raises
+    ------
+    ScpiError
+        -109 if missing, -104 if no number, -131 if in another unit.
+    """
+    text = word(parameters, index)
+    match = _QUANTITY.match(text)
+    if match is None:
+        raise ScpiError(-104, text[:40])
+    named = {unit.upper(): unit for unit in (default, *units)}
+    unit = match[2].upper() or default.upper()
+    if unit not in named:
+        raise ScpiError(-131, match[2][:20])
+    return float(match[1]), named[unit]
 
 
 def word(parameters: list[Parameter], index: int) -> str:

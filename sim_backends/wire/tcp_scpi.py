@@ -203,7 +203,10 @@ class ScpiSession:
                 for _ in range(QUEUE_LENGTH + 1):
                     self._device.status.report(ScpiError(-310))
             return True
-        if kind == "not-taken":
+        if kind == "execution-error":
+            with self._device.lock:
+                self._device.status.report(ScpiError(-200))
+        if kind in {"not-taken", "execution-error"}:
             return False
         self._fault = kind or self._fault
         return True
