@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-BENCHMARKS := receiver reconciliation timetags
+BENCHMARKS := receiver reconciliation timetags instruments
 
 .PHONY: run test check bench soak venv warm clean
 

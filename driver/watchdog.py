@@ -45,8 +45,8 @@ from scqc.core.errors import InstrumentError
 HEAD_START_S = 0.05
 # Commands of a killed program may still be on their way: all is said again.
 SETTLE_S = 0.12
-# For one attempt, and for one instrument altogether.
-ATTEMPT_S, GIVE_UP_S = 1.0, 10.0
+# For connecting and for being safe in one attempt, and for all attempts.
+CONNECT_S, ATTEMPT_S, GIVE_UP_S = 1.0, 3.0, 10.0
 _PAUSE_S = 0.02
 
 
@@ -172,7 +172,7 @@ def _opened(watched: Watched) -> Iterator[Instrument]:
         DRIVERS[watched.driver].link,
         watched.name,
         watched.resource,
-        open_timeout_s=ATTEMPT_S,
+        open_timeout_s=CONNECT_S,
         io_timeout_s=ATTEMPT_S,
     )
     instrument = make_driver(watched.driver, link)
