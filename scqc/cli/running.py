@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,17 +23,49 @@ def run(
     payload: Payload = None,
     out: Out = None,
     seed: Seed = None,
+    blocks: Annotated[
+        int | None, typer.Option(help="Send this many blocks in a row.", min=1)
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="Send blocks for so long: 90s, 30m, 2h.")
+    ] = None,
+    discard: Annotated[
+        bool,
+        typer.Option("--discard-captures", help="Keep results only, block by block."),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Send a file and distil a key: capture, receive, estimate, distil, report."""
-    folder = _run_folder(out, config.stem)
-    with reporting(as_json, debug, folder), progress_bars(as_json) as progress:
-        from scqc.runs.live import run_live
+    """Send a file and distil a key: capture, receive, estimate, distil, report.
 
+    With --blocks or --for it goes on, block after block, until Ctrl-C.
+    """
+    seconds = None if duration is None else _seconds(duration)
+    folder = _run_folder(out, config.stem)
+    continuous = blocks is not None or seconds is not None
+    with reporting(as_json, debug, folder), progress_bars(as_json) as progress:
         loaded, content = _prepare(config, seed, payload, folder)
-        result = run_live(loaded, content, folder, progress)
-    _finish(result, folder, as_json)
+        if continuous:
+            from scqc.runs.continuous import Until, run_blocks
+
+            done = run_blocks(
+                loaded,
+                content,
+                folder,
+                progress,
+                Until(blocks, seconds),
+                keep_captures=not discard,
+            )
+        else:
+            from scqc.runs.live import run_live
+
+            result = run_live(loaded, content, folder, progress)
+    if not continuous:
+        _finish(result, folder, as_json)
+        return
+    show({**done.as_json(), "run_folder": str(folder)}, as_json)
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
 
 
 def capture(
@@ -91,6 +124,14 @@ def _prepare(
         raise PayloadError(f"{config}: this bench sends data; give --payload FILE")
     folder.mkdir(parents=True, exist_ok=True)
     return loaded, b"" if payload is None else payload.read_bytes()
+
+
+def _seconds(text: str) -> float:
+    """Return how long ``90s``, ``30m``, ``2h`` or ``1d`` is [s]."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if found is None or float(found[1]) <= 0.0:
+        raise typer.BadParameter(f"--for {text}: write 90s, 30m, 2h or 1d")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _run_folder(out: Path | None, name: str) -> Path:

@@ -17,6 +17,7 @@ ScqcError
 │   ├── ClippedError           quantum samples hit the converter's rails
 │   └── CalibrationError       shot or electronic noise missing or implausible
 ├── CaptureError               a file is damaged, hostile or unsupported
+│   └── DiskSpaceError         no room for the next record
 ├── ProtocolAbort              a security check failed: no key
 ├── PeerError                  the other side broke the rules
 ├── PayloadError               the payload does not fit the run
@@ -125,6 +126,10 @@ class CalibrationError(SignalError):
 
 class CaptureError(ScqcError):
     """A capture file is damaged, hostile, unfinished or unsupported."""
+
+
+class DiskSpaceError(CaptureError):
+    """The disk has no room for the next record."""
 
 
 class ProtocolAbort(ScqcError):  # noqa: N818

@@ -69,6 +69,7 @@ def process_capture(
     alice: Path | None = None,
     symbols: Path | None = None,
     timing: Timing | None = None,
+    sinks_home: Path | None = None,
 ) -> Result:
     """Process a capture: steps five to nine of a run.
 
@@ -84,6 +85,8 @@ def process_capture(
         Alice's symbols as ``.npy``: only estimate the channel from them.
     timing : Timing, optional
         Of the stages before, in a live run.
+    sinks_home : Path, optional
+        Where a simulated bench has its key sinks, by default in `folder`.
 
     Raises
     ------
@@ -106,18 +109,18 @@ def process_capture(
             )
         with Journal(folder, opened.header.run_uuid) as journal:
             spent = timing if timing is not None else Timing()
-            return _process(opened, record, folder, progress, journal, spent)
+            home = folder if sinks_home is None else sinks_home
+            return _process(opened, (record, folder, home), progress, journal, spent)
 
 
 def _process(
     opened: Capture,
-    record: Path,
-    folder: Path,
+    places: tuple[Path, Path, Path],
     progress: Progress,
     journal: Journal,
     timing: Timing,
 ) -> Result:
-    header = opened.header
+    header, (record, folder, sinks_home) = opened.header, places
     config = parse_config(header.config_toml, opened.path)
     if not isinstance(config, CvConfig):
         raise CaptureError(
@@ -129,7 +132,7 @@ def _process(
         bursts = receive_all(opened, config, layout, progress, timing)
     with timing.stage("read alice"):
         alice_record = _alice_record(record, header.run_uuid, config, len(bursts))
-    with open_sinks(config, folder) as sinks:
+    with open_sinks(config, sinks_home) as sinks:
         keys = link_keys(sinks, simulated=config.sim is not None)
         with timing.stage("key distillation"):
             exchange = converse(

@@ -8,6 +8,7 @@ from scqc.core.errors import (
     ClippedError,
     ConfigError,
     ConnectError,
+    DiskSpaceError,
     InstrumentError,
     InstrumentTimeout,
     KeySinkError,
@@ -49,6 +50,7 @@ _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (ProtocolAbort, "no key was stored; look for the cause, then repeat the run"),
     (PeerError, "both parties must run the same version and the same config"),
     (KeySinkError, "`scqc keys list SINK` shows what is there"),
+    (DiskSpaceError, "free some space, send less, or `run --discard-captures`"),
     (CaptureError, "`scqc inspect FILE` says what is left; --salvage rescues it"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.key_sink.schedule import plan_block
@@ -17,12 +18,12 @@ from scqc.runs.photon.process import (
     Places,
     process_block,
 )
-from scqc.runs.photon.session import Work, open_session
+from scqc.runs.photon.session import PhotonSession, Work, open_session
 from scqc.runs.photon.summary import finish_run
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
-from scqc.runs.sinks import open_sinks
+from scqc.runs.sinks import Sinks, open_sinks
 from scqc.store.tag_capture import open_tag_capture
 
 
@@ -68,26 +69,70 @@ def run_photon(
         # What the sink cannot pay for is refused before any light.
         plan_block(sink_level(config, sinks[0]), 8 * len(payload), config.link.blocks)
         with open_session(work, journal, progress) as session:
+            running = RunningBlocks(session, sinks, progress, journal)
             for block in range(config.link.blocks):
-                plan = plan_block(
-                    sink_level(config, sinks[0]),
-                    8 * len(waiting),
-                    config.link.blocks - block,
-                    results[-1].refilled_bits if results else None,
-                )
-                journal.write("plan", f"block {block}: {plan.kind}, {plan.reason}")
-                chosen = BlockMessage(waiting if plan.kind == "message" else b"")
-                with timing.stage("capture"):
-                    home = session.capture(block, chosen, sinks, progress)
-                with open_tag_capture(home / CAPTURE_NAME) as opened:
-                    places = Places(home, home, home)
-                    done = process_block(
-                        opened, places, (block, sinks), progress, journal, timing
-                    )
+                done = running.send(block, config.link.blocks - block, waiting, timing)
                 results.append(done)
                 if done.delivered is not None:
                     waiting = b""
         return finish_run(results, config, folder, timing, progress, journal)
+
+
+@dataclass(slots=True)
+class RunningBlocks:
+    """An open bench that sends and distils one block after another.
+
+    Parameters
+    ----------
+    session : PhotonSession
+    sinks : both parties' key sinks
+    progress : Progress
+    journal : Journal
+    """
+
+    session: PhotonSession
+    sinks: Sinks
+    progress: Progress
+    journal: Journal
+    _refilled_bits: int | None = None
+
+    def send(
+        self, block: int, blocks_left: int, waiting: bytes, timing: Timing
+    ) -> BlockResult:
+        """Plan a block, capture and distil it.
+
+        Parameters
+        ----------
+        block : int
+            Number within the run.
+        blocks_left : int
+            This one included [1].
+        waiting : bytes
+            Still to be delivered; sent if the sink can pad it.
+        timing : Timing
+        """
+        config = self.session.config
+        plan = plan_block(
+            sink_level(config, self.sinks[0]),
+            8 * len(waiting),
+            blocks_left,
+            self._refilled_bits,
+        )
+        self.journal.write("plan", f"block {block}: {plan.kind}, {plan.reason}")
+        chosen = BlockMessage(waiting if plan.kind == "message" else b"")
+        with timing.stage("capture"):
+            home = self.session.capture(block, chosen, self.sinks, self.progress)
+        with open_tag_capture(home / CAPTURE_NAME) as opened:
+            done = process_block(
+                opened,
+                Places(home, home, home),
+                (block, self.sinks),
+                self.progress,
+                self.journal,
+                timing,
+            )
+        self._refilled_bits = done.refilled_bits
+        return done
 
 
 def capture_photon(

@@ -57,10 +57,11 @@ class Work:
     config: PhotonConfig
     run_uuid: str
     folder: Path
+    numbered: bool = False
 
     def home(self, block: int) -> Path:
-        """Return the folder of a block."""
-        if self.config.link.blocks == 1:
+        """Return the folder of a block: that of the run if there is only one."""
+        if self.config.link.blocks == 1 and not self.numbered:
             return self.folder
         return self.folder / f"block-{block:03d}"
 
@@ -122,6 +123,11 @@ class PhotonSession:
         self._alice = _generator(bench, "tx.im")
         active = work.config.active_basis
         self._bob = _generator(bench, BASIS_SIGNAL) if active else None
+
+    @property
+    def config(self) -> PhotonConfig:
+        """The config of the run."""
+        return self._config
 
     def configure(self) -> None:
         """Set rates, levels and thresholds; open the shutter."""
