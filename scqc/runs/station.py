@@ -168,6 +168,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the process: politely, then firmly."""
     if process.stdin is not None:
         try:
+            process.stdin.write(b"end\n")
             process.stdin.close()
         except OSError:
             # It is gone already; so is its input.

@@ -335,6 +335,9 @@ def test_a_killed_capture_is_salvaged_and_processed(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait(10.0)
+    while time.monotonic() < deadline and '"watchdog"' not in journal.read_text():
+        time.sleep(0.02)
+    assert "ended without leaving the bench" in journal.read_text()
     part, saved = folder / "capture.h5.part", folder / "saved.h5"
     done = scqc("inspect", part, "--salvage", saved, "--json")
     assert done.returncode == 0, done.stderr
