@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driver.laser.itla_link import ItlaLink
+from driver.line_link import LineLink
 from driver.phase_modulator.prompt_link import PromptLink
 from driver.registry import Link, LinkKind
 from driver.scpi.link import ScpiLink, ScpiTransport
@@ -16,6 +17,7 @@ from driver.transports.zmq_link import ZmqLink, parse_zmq
 
 _BYTE_LINKS: dict[LinkKind, Callable[[ByteTransport, float, float], Link]] = {
     "prompt": PromptLink,
+    "line": LineLink,
     "itla": ItlaLink,
 }
 
@@ -34,6 +36,7 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         "scpi": scpi_transport,
         "scpi-crlf": scpi_transport,
         "prompt": byte_transport,
+        "line": byte_transport,
         "itla": byte_transport,
     }
     checks[kind](instrument, resource)
@@ -50,7 +53,7 @@ def make_link(
 
     Parameters
     ----------
-    kind : {"scpi", "scpi-crlf", "idq", "prompt", "itla"}
+    kind : {"scpi", "scpi-crlf", "idq", "prompt", "line", "itla"}
     instrument : str
         Name of the instrument, for error messages.
     resource : str

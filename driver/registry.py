@@ -11,7 +11,7 @@ from typing import Literal, Protocol, cast
 from driver.hal import Instrument
 from scqc.core.errors import StateError
 
-LinkKind = Literal["scpi", "scpi-crlf", "idq", "prompt", "itla"]
+LinkKind = Literal["scpi", "scpi-crlf", "idq", "prompt", "line", "itla"]
 Role = Literal[
     "awg",
     "digitizer",
@@ -46,7 +46,7 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : {"scpi", "scpi-crlf", "idq", "prompt", "itla"}
+    link : {"scpi", "scpi-crlf", "idq", "prompt", "line", "itla"}
     """
 
     plays: Mapping[Role, tuple[str, ...]]
@@ -111,6 +111,24 @@ DRIVERS = {
     ),
     "itla.msa": DriverEntry(
         {"laser": ("1",)}, "driver.laser.itla_msa", "ItlaLaser", "itla"
+    ),
+    "ozoptics.dd100": DriverEntry(
+        {"attenuator": ("1",)},
+        "driver.attenuator.ozoptics_dd100",
+        "OzOpticsDd100",
+        "line",
+    ),
+    "ozoptics.epc": DriverEntry(
+        {"polarisation-controller": ("1",)},
+        "driver.polarisation_controller.ozoptics_epc",
+        "OzOpticsEpc",
+        "line",
+    ),
+    "thorlabs.mbx": DriverEntry(
+        {"bias-controller": ("1",), "attenuator": ("voa1",)},
+        "driver.bias_controller.thorlabs_mbx",
+        "ThorlabsMbx",
+        "line",
     ),
 }
 

@@ -27,12 +27,20 @@ from sim_backends.devices.lab import Cables, Light
 from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
 from sim_backends.devices.keysight_n7776c import KeysightN7776C
 from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
+from sim_backends.devices.ozoptics_dd100 import OzOpticsDd100
+from sim_backends.devices.ozoptics_epc import OzOpticsEpc
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.faults import Fault, FaultPlan
+from sim_backends.devices.thorlabs_mbx import ThorlabsMbx
 from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.devices.thorlabs_pm100 import ThorlabsPm100
 from sim_backends.photon_world import PhotonWorld
-from sim_backends.settings import AwgSettings, DigitizerSettings, SimSettings
+from sim_backends.settings import (
+    AwgSettings,
+    DigitizerSettings,
+    ModulatorSettings,
+    SimSettings,
+)
 from sim_backends.wire.hislip import HislipServer
 from sim_backends.wire.pty_frame import frame_server
 from sim_backends.wire.pty_line import line_server
@@ -219,6 +227,26 @@ def _itla(
 _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
     "keysight.m8190a": (_awg, ScpiServer),
     "tektronix.awg70000": (_tektronix_awg, ScpiServer),
+def _dd100(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> OzOpticsDd100:
+    return OzOpticsDd100(name, cables, faults, request.sim.settle_scale)
+
+
+def _epc(
+    name: str, cables: Cables, faults: FaultPlan, _request: ServeRequest
+) -> OzOpticsEpc:
+    return OzOpticsEpc(name, cables, faults)
+
+
+def _mbx(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> ThorlabsMbx:
+    modulator = getattr(request.sim, "modulator", ModulatorSettings())
+    scale, v_pi_v = request.sim.settle_scale, modulator.v_pi_v
+    return ThorlabsMbx(name, cables, faults, scale, v_pi_v)
+
+
     "keysight.infiniium": (_scope, ScpiServer),
     "redpitaya.stemlab": (_red_pitaya, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
@@ -230,6 +258,9 @@ _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] =
 
 
 def _stop_on_signal(number: int, _frame: FrameType | None) -> None:
+    "ozoptics.dd100": (_dd100, line_server),
+    "ozoptics.epc": (_epc, line_server),
+    "thorlabs.mbx": (_mbx, line_server),
     raise SystemExit(128 + number)
 
 

@@ -3,7 +3,14 @@
 import pytest
 from role_kit import opened, playing
 
-from driver.hal_light import LaserConfig, LaserReading
+from driver.hal_light import (
+    AttenuatorConfig,
+    BiasConfig,
+    BiasReading,
+    LaserConfig,
+    LaserReading,
+    PolarisationConfig,
+)
 from scqc.core.errors import RangeError, StateError
 
 SETTLE_S = 5.0
@@ -95,3 +102,105 @@ class TestLaser:
         assert instrument.reading().frequency_hz == pytest.approx(
             far.frequency_hz, abs=1e9
         )
+
+
+@pytest.mark.parametrize("instrument", playing("attenuator"), indirect=True)
+class TestAttenuator:
+    def test_is_reached_and_read(self, instrument):
+        low_db, high_db = instrument.attenuation_range_db
+        assert 0.0 <= low_db < high_db
+        for wanted_db in (low_db, 10.37, high_db):
+            taken = instrument.set_attenuation(AttenuatorConfig(wanted_db))
+            assert taken.attenuation_db == pytest.approx(wanted_db, abs=0.1)
+            assert instrument.attenuation_db() == pytest.approx(wanted_db, abs=0.1)
+            assert instrument.seen.levers.attenuation_db == pytest.approx(
+                wanted_db, abs=0.1
+            )
+
+    def test_safe_state_is_the_largest(self, instrument):
+        high_db = instrument.attenuation_range_db[1]
+        assert instrument.seen.levers.attenuation_db == high_db
+        instrument.set_attenuation(AttenuatorConfig(5.0))
+        instrument.safe_state(1.0)
+        assert instrument.seen.levers.attenuation_db == high_db
+
+    def test_limits(self, instrument):
+        low_db, high_db = instrument.attenuation_range_db
+        for bad_db in (low_db - 0.01, high_db + 0.01, float("nan"), float("inf")):
+            with pytest.raises(RangeError, match="limits of"):
+                instrument.set_attenuation(AttenuatorConfig(bad_db))
+        assert instrument.attenuation_db() == pytest.approx(high_db, abs=0.1)
+
+
+@pytest.mark.parametrize("instrument", playing("bias-controller"), indirect=True)
+class TestBiasController:
+    def test_holds_a_voltage_without_a_lock(self, instrument):
+        for volts in (1.25, -2.5, 0.0):
+            reading = instrument.set_bias(BiasConfig(None, volts), SETTLE_S)
+            assert not reading.is_locked
+            assert reading.volts == pytest.approx(volts, abs=0.05)
+            levers = instrument.seen.levers
+            assert (levers.bias_locked, levers.bias_v) == (False, volts)
+
+    @pytest.mark.parametrize("point", ["null", "peak", "quad+", "quad-"])
+    def test_locks(self, instrument, point):
+        reading = instrument.set_bias(BiasConfig(point), SETTLE_S)
+        assert reading.is_locked
+        assert instrument.bias() == reading
+        assert instrument.seen.levers.bias_locked == (point == "null")
+
+    def test_safe_state_is_zero_volts(self, instrument):
+        instrument.set_bias(BiasConfig(None, 3.0), SETTLE_S)
+        instrument.safe_state(1.0)
+        assert instrument.bias() == BiasReading(False, 0.0)
+        assert instrument.seen.levers.bias_v == 0.0
+
+    def test_limits(self, instrument):
+        low_v, high_v = instrument.hold_range_v
+        for volts in (low_v, high_v):
+            instrument.set_bias(BiasConfig(None, volts), SETTLE_S)
+        for volts in (low_v - 0.1, high_v + 0.1, float("nan")):
+            with pytest.raises(RangeError, match="limits of"):
+                instrument.set_bias(BiasConfig(None, volts), SETTLE_S)
+        with pytest.raises(RangeError, match="points of"):
+            instrument.set_bias(BiasConfig("trough"), SETTLE_S)
+
+
+@pytest.mark.parametrize(
+    "instrument", playing("polarisation-controller"), indirect=True
+)
+class TestPolarisationController:
+    def test_channels_are_independent_and_read_back(self, instrument):
+        wanted = {n: 0.25 * n - 1.0 for n in instrument.channels}
+        taken = instrument.set_polarisation(PolarisationConfig(wanted))
+        assert taken.volts == pytest.approx(wanted, abs=0.01)
+        first = instrument.channels[0]
+        instrument.set_polarisation(PolarisationConfig({first: 2.0}))
+        wanted[first] = 2.0
+        assert instrument.polarisation().volts == pytest.approx(wanted, abs=0.01)
+        assert instrument.seen.levers.polarisation_v == pytest.approx(
+            sum(wanted.values()), abs=0.02
+        )
+
+    def test_safe_state_is_zero(self, instrument):
+        instrument.set_polarisation(PolarisationConfig({instrument.channels[0]: 2.0}))
+        instrument.safe_state(1.0)
+        assert not any(instrument.polarisation().volts.values())
+        assert instrument.seen.levers.polarisation_v == 0.0
+
+    def test_limits(self, instrument):
+        low_v, high_v = instrument.volts_range
+        first = instrument.channels[0]
+        for volts in (low_v, high_v):
+            instrument.set_polarisation(PolarisationConfig({first: volts}))
+        before = instrument.polarisation()
+        for channel, volts in (
+            (first, low_v - 0.1),
+            (first, high_v + 0.1),
+            (first, float("nan")),
+            (0, 1.0),
+            (max(instrument.channels) + 1, 1.0),
+        ):
+            with pytest.raises(RangeError):
+                instrument.set_polarisation(PolarisationConfig({channel: volts}))
+        assert instrument.polarisation() == before

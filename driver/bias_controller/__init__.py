@@ -1,0 +1,1 @@
+"""Bias controllers of modulators."""
