@@ -2,8 +2,9 @@
 
 ``python -m sim_backends.serve`` reads one line of JSON from standard input
 (`ServeRequest`), starts the emulators, answers with one line of JSON that
-names their endpoints, and serves until its input ends or it is told to stop.
-A parent that dies closes that input, so no emulator outlives its program.
+names their endpoints, and serves until its input says so or it is told to stop.
+A parent that dies closes that input: the emulators stay a little longer, because
+the watchdog of its bench makes them safe, and then end too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
@@ -23,17 +25,17 @@ from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.itla_msa import ItlaModule
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
-from sim_backends.devices.lab import Cables, Light
-from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
 from sim_backends.devices.keysight_n7776c import KeysightN7776C
-from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
+from sim_backends.devices.lab import Cables, Light
 from sim_backends.devices.ozoptics_dd100 import OzOpticsDd100
 from sim_backends.devices.ozoptics_epc import OzOpticsEpc
-from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
-from sim_backends.faults import Fault, FaultPlan
+from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
+from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
 from sim_backends.devices.thorlabs_mbx import ThorlabsMbx
-from sim_backends.photon_settings import PhotonSimSettings
+from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.devices.thorlabs_pm100 import ThorlabsPm100
+from sim_backends.faults import Fault, FaultPlan
+from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.photon_world import PhotonWorld
 from sim_backends.settings import (
     AwgSettings,
@@ -50,6 +52,8 @@ from sim_backends.wire.zmq_tagger import ZmqTaggerServer
 from sim_backends.world import World
 
 SIGNAL_INPUT = "rx.rf"
+# Instruments in a laboratory stay when the program dies; these stay as long.
+LINGER_S = 2.0
 
 
 class Server(Protocol):
@@ -187,10 +191,6 @@ def _red_pitaya(
     return RedPitayaStemlab(name, cables, faults, _input_channel(name, request))
 
 
-def _input_channel(name: str, request: ServeRequest) -> int:
-    """Return the input that the detector is plugged into: 2 of ``rp:in2``."""
-    instrument, _, port = request.wiring.get(SIGNAL_INPUT, "").partition(":")
-    return int(port.removeprefix("in")) if instrument == name else 1
 def _keysight_laser(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> KeysightN7776C:
@@ -203,6 +203,10 @@ def _power_meter(
     return ThorlabsPm100(name, cables, faults)
 
 
+def _input_channel(name: str, request: ServeRequest) -> int:
+    """Return the input that the detector is plugged into: 2 of ``rp:in2``."""
+    instrument, _, port = request.wiring.get(SIGNAL_INPUT, "").partition(":")
+    return int(port.removeprefix("in")) if instrument == name else 1
 
 
 def _tagger(
@@ -223,10 +227,6 @@ def _itla(
     return ItlaModule(name, cables, faults, request.sim.settle_scale)
 
 
-#: For each driver: how its instrument is emulated, and on which wire it is served.
-_EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
-    "keysight.m8190a": (_awg, ScpiServer),
-    "tektronix.awg70000": (_tektronix_awg, ScpiServer),
 def _dd100(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> OzOpticsDd100:
@@ -247,20 +247,24 @@ def _mbx(
     return ThorlabsMbx(name, cables, faults, scale, v_pi_v)
 
 
+#: For each driver: how its instrument is emulated, and on which wire it is served.
+_EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
+    "keysight.m8190a": (_awg, ScpiServer),
+    "tektronix.awg70000": (_tektronix_awg, ScpiServer),
     "keysight.infiniium": (_scope, ScpiServer),
     "redpitaya.stemlab": (_red_pitaya, ScpiServer),
+    "keysight.n7776c": (_keysight_laser, ScpiServer),
+    "thorlabs.pm100": (_power_meter, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
     "thorlabs.mdt693b": (_phase, line_server),
     "itla.msa": (_itla, frame_server),
-}
-    "keysight.n7776c": (_keysight_laser, ScpiServer),
-    "thorlabs.pm100": (_power_meter, ScpiServer),
-
-
-def _stop_on_signal(number: int, _frame: FrameType | None) -> None:
     "ozoptics.dd100": (_dd100, line_server),
     "ozoptics.epc": (_epc, line_server),
     "thorlabs.mbx": (_mbx, line_server),
+}
+
+
+def _stop_on_signal(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
@@ -276,7 +280,8 @@ def main() -> int:
     try:
         sys.stdout.write(json.dumps({"endpoints": lab.endpoints}) + "\n")
         sys.stdout.flush()
-        sys.stdin.read()
+        if not sys.stdin.readline():
+            time.sleep(LINGER_S)
     except KeyboardInterrupt:
         return 130
     finally:

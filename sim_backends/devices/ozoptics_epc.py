@@ -34,6 +34,8 @@ class OzOpticsEpc:
         self.name, self._cables = name, cables
         self.faults = faults or FaultPlan(name)
         self.lock = threading.RLock()
+        self.mode = "DC"
+        self.millivolts: dict[int, int] = {}
         self._start_up()
 
     @property
@@ -59,7 +61,7 @@ class OzOpticsEpc:
             return "", [ERROR]
 
     def _start_up(self) -> None:
-        self.mode: str = "DC"
+        self.mode = "DC"
         self.millivolts = dict.fromkeys((1, 2, 3, 4), 0)
         self._squeeze()
 
