@@ -8,6 +8,7 @@ from driver.laser.itla_link import ItlaLink
 from driver.line_link import LineLink
 from driver.phase_modulator.prompt_link import PromptLink
 from driver.registry import Link, LinkKind
+from driver.scpi.event_link import EventLink
 from driver.scpi.link import ScpiLink, ScpiTransport
 from driver.time_tagger.idq_link import IdqLink
 from driver.transports.hislip import HislipTransport
@@ -35,6 +36,7 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         # Building a transport touches no port.
         "scpi": scpi_transport,
         "scpi-crlf": scpi_transport,
+        "scpi-events": scpi_transport,
         "prompt": byte_transport,
         "line": byte_transport,
         "itla": byte_transport,
@@ -53,7 +55,7 @@ def make_link(
 
     Parameters
     ----------
-    kind : {"scpi", "scpi-crlf", "idq", "prompt", "line", "itla"}
+    kind : {"scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"}
     instrument : str
         Name of the instrument, for error messages.
     resource : str
@@ -72,6 +74,8 @@ def make_link(
         transport = byte_transport(instrument, resource)
         return _BYTE_LINKS[kind](transport, open_timeout_s, io_timeout_s)
     carrier = scpi_transport(instrument, resource)
+    if kind == "scpi-events":
+        return EventLink(carrier, open_timeout_s, io_timeout_s)
     line_end = "\r\n" if kind == "scpi-crlf" else "\n"
     return ScpiLink(carrier, open_timeout_s, io_timeout_s, line_end=line_end)
 

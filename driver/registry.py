@@ -11,7 +11,7 @@ from typing import Literal, Protocol, cast
 from driver.hal import Instrument
 from scqc.core.errors import StateError
 
-LinkKind = Literal["scpi", "scpi-crlf", "idq", "prompt", "line", "itla"]
+LinkKind = Literal["scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"]
 Role = Literal[
     "awg",
     "digitizer",
@@ -46,7 +46,7 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : {"scpi", "scpi-crlf", "idq", "prompt", "line", "itla"}
+    link : {"scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"}
     """
 
     plays: Mapping[Role, tuple[str, ...]]
@@ -84,6 +84,12 @@ DRIVERS = {
         {"digitizer": ("1", "2", "3", "4")},
         "driver.digitizer.keysight_infiniium",
         "KeysightInfiniium",
+    ),
+    "tektronix.mso": DriverEntry(
+        {"digitizer": ("1", "2", "3", "4")},
+        "driver.digitizer.tektronix_mso",
+        "TektronixMso",
+        "scpi-events",
     ),
     "keysight.n7776c": DriverEntry(
         {"laser": ("1",)}, "driver.laser.keysight_n7776c", "KeysightN7776C"

@@ -31,6 +31,7 @@ from sim_backends.devices.ozoptics_dd100 import OzOpticsDd100
 from sim_backends.devices.ozoptics_epc import OzOpticsEpc
 from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
 from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
+from sim_backends.devices.tektronix_mso import TektronixMso
 from sim_backends.devices.thorlabs_mbx import ThorlabsMbx
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.devices.thorlabs_pm100 import ThorlabsPm100
@@ -191,6 +192,14 @@ def _red_pitaya(
     return RedPitayaStemlab(name, cables, faults, _input_channel(name, request))
 
 
+def _tektronix_scope(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> TektronixMso:
+    settings = getattr(request.sim, "digitizer", DigitizerSettings())
+    channel = _input_channel(name, request)
+    return TektronixMso(name, cables, faults, settings.bits, channel)
+
+
 def _keysight_laser(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> KeysightN7776C:
@@ -253,6 +262,7 @@ _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] =
     "tektronix.awg70000": (_tektronix_awg, ScpiServer),
     "keysight.infiniium": (_scope, ScpiServer),
     "redpitaya.stemlab": (_red_pitaya, ScpiServer),
+    "tektronix.mso": (_tektronix_scope, ScpiServer),
     "keysight.n7776c": (_keysight_laser, ScpiServer),
     "thorlabs.pm100": (_power_meter, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),

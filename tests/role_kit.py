@@ -23,6 +23,7 @@ ROLES = {
     "detector-bias": hal_light.DetectorBias,
     "optical-switch": hal.OpticalSwitch,
 }
+SCPI = {"scpi", "scpi-events"}
 SIGNALS = {
     "laser": "tx.laser",
     "attenuator": "tx.attenuator",
@@ -50,7 +51,7 @@ class MovableLight(PlainLight, AdjustableOptics):
 
 def backends(names):
     """Return every driver on its usual link, those for SCPI over HiSLIP too."""
-    scpi = [name for name in names if DRIVERS[name].link == "scpi"]
+    scpi = [name for name in names if DRIVERS[name].link in SCPI]
     return [*names, *(f"{name} hislip" for name in scpi)]
 
 

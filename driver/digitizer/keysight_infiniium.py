@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from driver.digitizer.clipping import count_rails
 from driver.hal import DigitizerConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
@@ -27,9 +28,6 @@ RANGE_V = (8e-3, 8.0)
 N_SAMPLES = (16, 1 << 30)
 RATE_HZ = (1e3, 256e9)
 TRIGGER_LEVEL_V = (-5.0, 5.0)
-# The converter's width is not reported. One step of an 8-bit converter below
-# the rails counts as clipped, so that every width is covered.
-RAIL_CODE = 32767 - 255
 _POLL_S = 1e-3
 _POLL_MAX_S = 20e-3
 
@@ -297,16 +295,3 @@ def _record_time(date: str, time_of_day: str) -> float:
         f"{date.strip().strip(chr(34))} {clock}", "%d %b %Y %H:%M:%S"
     )
     return stamp.replace(tzinfo=UTC).timestamp() + int(hundredths) / 100.0
-
-
-def count_rails(codes: NDArray[np.int16]) -> int:
-    """Count samples on the converter's rails [1].
-
-    Parameters
-    ----------
-    codes : ndarray, shape (n,), int16 [code]
-    """
-    if codes.size == 0 or (codes.max() < RAIL_CODE and codes.min() > -RAIL_CODE):
-        return 0
-    on_rail = (codes >= RAIL_CODE) | (codes <= -RAIL_CODE)
-    return int(np.count_nonzero(on_rail))

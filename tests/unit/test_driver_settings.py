@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from driver.awg.keysight_m8190a import dac_words
 from driver.bench import Bench
-from driver.digitizer.keysight_infiniium import count_rails
+from driver.digitizer.clipping import count_rails
 from driver.settings import InstrumentSettings, SafetySettings, WiringSettings
 from scqc.core.errors import StateError
 
