@@ -153,7 +153,9 @@ class Bench:
         return instrument
 
     def instrument(self, name: str) -> Instrument:
-        """Return the open instrument called `name`."""
+        """Return the open instrument called `name`, while the bench is watched."""
+        if self._guard is not None:
+            self._guard.check()
         if name not in self._instruments:
             raise StateError("bench", name, "no open instrument of that name")
         return self._instruments[name]

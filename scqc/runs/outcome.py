@@ -19,6 +19,7 @@ from scqc.core.errors import (
     ScqcError,
     SignalError,
     SyncError,
+    WatchdogError,
 )
 
 INTERRUPTED = 130
@@ -41,6 +42,7 @@ _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     ),
     (ConnectError, "check power, cable and resource; `scqc devices CONFIG` asks each"),
     (InstrumentTimeout, "raise io_timeout_s, or look whether the instrument is busy"),
+    (WatchdogError, "the station was made safe; the journal says why"),
     (InstrumentError, "see the journal for the last commands; `scqc devices CONFIG`"),
     (ClippedError, "raise bob.digitizer.range_v or lower the pilots"),
     (CalibrationError, "check that the shutters block what [wiring] says they block"),

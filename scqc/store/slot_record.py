@@ -97,6 +97,8 @@ class SlotRecordWriter:
             )
         head = b"".join((_MAGIC, len(text).to_bytes(_LENGTH_BYTES), text, message))
         self._digest = hashlib.sha256(head).digest()
+        # Of the burst before the last one; None if that must stay.
+        self._before: bytes | None = None
         with capture_errors(path, "create"):
             if path.exists():
                 raise CaptureError(
@@ -132,7 +134,25 @@ class SlotRecordWriter:
             # with holes in it, but never a digest before what it vouches for.
             self._store(body)
             self._store(digest)
-        self._digest = digest
+        self._before, self._digest = self._digest, digest
+
+    def drop_last(self) -> None:
+        """Strike the burst added last: its light was lost, nothing is made of it.
+
+        Raises
+        ------
+        CaptureError
+            If none was added since the record was made or a burst was struck, or
+            the file cannot be cut.
+        """
+        if self._file is None or self._before is None:
+            raise CaptureError(f"{self.path}: no burst to strike")
+        with capture_errors(self.path, "strike"):
+            end = self._file.tell() - self._burst_slots - _DIGEST_BYTES
+            self._file.truncate(end)
+            self._file.seek(end)
+            os.fsync(self._file.fileno())
+        self._digest, self._before = self._before, None
 
     def _store(self, data: bytes | memoryview) -> None:
         """Write all of `data` and force it to the disk."""

@@ -178,17 +178,42 @@ class PhotonSession:
             self._basis_record(home) as bases_record,
         ):
             for number in range(link.bursts):
-                prepared = prepare_burst(config, self._entropy, number, word)
-                record.add(prepared)
-                bases = self._draw_bases()
-                if bases_record is not None and bases is not None:
-                    bases_record.add(bases << np.uint8(BASIS_SHIFT))
-                tags = self.burst(prepared, bases)
+                records = [r for r in (record, bases_record) if r is not None]
+                tags, bases = self._send(number, word, records)
                 capture.add(number, tags)
                 self._bias.update(tags, bases)
                 progress.advance()
             self._journal.write("burst", f"block {block}: {link.bursts} bursts stored")
         return home
+
+    def _send(
+        self,
+        number: int,
+        word: NDArray[np.uint8] | None,
+        records: list[SlotRecordWriter],
+    ) -> tuple[TimeTags, NDArray[np.uint8] | None]:
+        """Draw, record and send a burst; return Bob's tags, and his bases.
+
+        A burst that is lost with its light is struck from the records, and fresh
+        slots are sent instead. A word in the light is not sent a second time.
+        """
+        while True:
+            prepared = prepare_burst(self._config, self._entropy, number, word)
+            bases = self._draw_bases()
+            kept = [prepared]
+            if bases is not None:
+                kept.append(bases << np.uint8(BASIS_SHIFT))
+            for record, slots in zip(records, kept, strict=True):
+                record.add(slots)
+            try:
+                return self.burst(prepared, bases), bases
+            except ConnectionLost as error:
+                if word is not None:
+                    raise
+                self._recovery.after(error, f"burst {number} is lost, a fresh one sent")
+            self._bench.switch(SIGNAL_SWITCH).set_open(True)
+            for record in records:
+                record.drop_last()
 
     def _basis_record(
         self, home: Path
@@ -209,9 +234,14 @@ class PhotonSession:
 
     def _probe(self) -> tuple[TimeTags, NDArray[np.uint8] | None]:
         """Send fresh slots that are kept nowhere: they only carry the public ones."""
-        bases = self._draw_bases()
-        prepared = prepare_burst(self._config, self._entropy, 0, None)
-        return self.burst(prepared, bases), bases
+        while True:
+            bases = self._draw_bases()
+            prepared = prepare_burst(self._config, self._entropy, 0, None)
+            try:
+                return self.burst(prepared, bases), bases
+            except ConnectionLost as error:
+                self._recovery.after(error, "a fresh probe is sent")
+            self._bench.switch(SIGNAL_SWITCH).set_open(True)
 
     def burst(
         self, prepared: NDArray[np.uint8], bases: NDArray[np.uint8] | None = None
@@ -219,7 +249,7 @@ class PhotonSession:
         """Send one burst and return Bob's tags.
 
         A connection that is lost before the burst is played is made anew. Once
-        it may have been played there is no second time: the run ends.
+        it may have been played there is no second time.
 
         Parameters
         ----------
