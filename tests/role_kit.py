@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 from bench_kit import KINDS, ClickingLight, PlainLight, served
 
 from driver import hal, hal_light
@@ -58,6 +59,18 @@ def backends(names):
 def playing(role):
     """Return the backends that play a role."""
     return backends([name for name, entry in DRIVERS.items() if role in entry.roles])
+
+
+def sampled(cases, every=3):
+    """Return cases for a test: one in `every` always, the others in the soak."""
+    return [
+        pytest.param(
+            *case,
+            marks=() if i % every == 0 else pytest.mark.soak,
+            id="-".join(["instruments", *(p for p in case if isinstance(p, str))]),
+        )
+        for i, case in enumerate(cases)
+    ]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from role_kit import MovableLight
+from role_kit import MovableLight, sampled
 
 from driver.hal_light import LaserConfig
 from driver.laser.itla_frame import request
@@ -121,7 +121,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("wire", [PtyFrameServer], indirect=True)
-@pytest.mark.parametrize(("at", "kind", "errors"), CASES)
+@pytest.mark.parametrize(("at", "kind", "errors"), sampled(CASES))
 def test_fault_ends_in_its_typed_error_or_a_right_value(wire, at, kind, errors):
     device, driver = wire(io_timeout_s=IO_TIMEOUT_S)
     faults = FaultPlan("laser", [Fault(at, kind)])
