@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol, get_args, runtime_checkable
 
@@ -115,6 +116,7 @@ class Cables:
         self._phase_port = wiring.get(PHASE_SIGNAL)
         self._basis_port = wiring.get(BASIS_SIGNAL, "").partition(":")
         self._on_trigger: list[Callable[[], None]] = []
+        self._changes: deque[Callable[[], None]] = deque()
 
     def on_trigger(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a generator's sync marker pulses."""
@@ -128,8 +130,28 @@ class Cables:
         """Drive the shutter that hangs on a port, if there is one."""
         switch = self._switches.get(f"{instrument}:{port}")
         if switch is not None:
-            with self.lock:
-                self.light.set_level(switch, volts)
+            self._change(lambda: self.light.set_level(switch, volts))
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change the light: now, or right after the exposure that is being rendered.
+
+        No instrument waits for that: in a laboratory it would be over long since.
+        """
+        self._changes.append(change)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Make the changes that wait, unless whoever has the lock does so after."""
+        while self._changes and self.lock.acquire(blocking=False):
+            try:
+                self._apply()
+            finally:
+                self.lock.release()
+
+    def _apply(self) -> None:
+        """Make the changes that wait, in their order; the lock is held."""
+        while self._changes:
+            self._changes.popleft()()
 
     @property
     def playing(self) -> bool:
@@ -164,6 +186,7 @@ class Cables:
         once : bool
         """
         with self.lock:
+            self._apply()
             if self._keep_played:
                 self.played.append(codes)
             name, _, port = self._basis_port
@@ -173,6 +196,7 @@ class Cables:
                 self.light.play(samples_v, rate_hz)
             self._playing.add(instrument)
             self._once = once
+        self._catch_up()
 
     def trigger(self) -> None:
         """Pulse the sync marker."""
@@ -182,12 +206,14 @@ class Cables:
     def record(self, n_samples: int, rate_hz: float) -> NDArray[np.float32]:
         """Return what the digitiser's input sees, shape (n,), float32 [V]."""
         with self.lock:
+            self._apply()
             if isinstance(self.light, RecordedLight):
                 volts = self.light.record(n_samples, rate_hz)
             else:
                 volts = np.zeros(n_samples, dtype=np.float32)
             if self._once:
-                self.stop()
+                self._all_over()
+        self._catch_up()
         return volts
 
     def tags(self, instrument: str, duration_s: float) -> dict[int, NDArray[np.int64]]:
@@ -199,13 +225,15 @@ class Cables:
             For every input that a detector is wired to, in order of time.
         """
         with self.lock:
+            self._apply()
             if isinstance(self.light, CountedLight):
                 times_ps, detector = self.light.tags(duration_s)
             else:
                 times_ps = np.zeros(0, dtype=np.int64)
                 detector = np.zeros(0, dtype=np.uint8)
             if self._once:
-                self.stop()
+                self._all_over()
+        self._catch_up()
         found = {}
         each = by_detector(times_ps, detector, len(DETECTORS))
         for signal, wired in self._detectors.items():
@@ -217,19 +245,23 @@ class Cables:
     def set_phase_voltage(self, instrument: str, port: int, volts: float) -> None:
         """Set an output of a voltage source; a phase shifter wired to it moves."""
         if self._phase_port == f"{instrument}:{port}":
-            with self.lock:
-                if isinstance(self.light, CountedLight):
-                    self.light.set_phase_v(volts)
+            light = self.light
+            if isinstance(light, CountedLight):
+                self._change(lambda: light.set_phase_v(volts))
 
     def stop(self, instrument: str | None = None) -> None:
         """End the waveform of one generator, or of all."""
-        with self.lock:
-            if instrument is None or self._playing <= {instrument}:
-                self.light.stop()
-                self._playing.clear()
-                self._once = False
-            else:
-                self._playing.discard(instrument)
+        if instrument is None or self._playing <= {instrument}:
+            self._playing.clear()
+            self._change(self._all_over)
+        else:
+            self._playing.discard(instrument)
+
+    def _all_over(self) -> None:
+        """Leave no waveform on any output."""
+        self.light.stop()
+        self._playing.clear()
+        self._once = False
 
 
 def _shutters(wiring: Mapping[str, str]) -> dict[str, Switch]:
