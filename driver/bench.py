@@ -30,7 +30,7 @@ from driver.links import make_link, takes_one_client
 from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
 from driver.processes import ProcessRef
-from driver.registry import DRIVERS, make_driver
+from driver.registry import DRIVERS, Link, SelfTesting, make_driver
 from driver.restoring import reconnect
 from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
 from driver.watch_plan import Watched, WatchPlan
@@ -81,7 +81,8 @@ class Bench:
         self._interlock: Interlock | None = None
         self._guard: Guard | None = None
         self._instruments: dict[str, Instrument] = {}
-        self._switches: dict[str, TtlSwitch] = {}
+        self._links: dict[str, Link] = {}
+        self._switches: dict[str, OpticalSwitch] = {}
         self._old_sigterm: Any = None
         self._check_names()
 
@@ -168,16 +169,18 @@ class Bench:
         return name, port
 
     def switch(self, signal_name: str) -> OpticalSwitch:
-        """Return the shutter wired to a marker as `signal_name`."""
+        """Return the shutter wired as `signal_name`, to a marker or by itself."""
         if signal_name not in self._switches:
             name, port = self.resolve(signal_name)
-            generator = self.instrument(name)
+            wired = self.instrument(name)
             number = port.removeprefix("marker")
-            if number == port or not isinstance(generator, ArbitraryWaveformGenerator):
-                raise StateError(
-                    "bench", signal_name, f"{name}:{port} is no marker of a generator"
-                )
-            self._switches[signal_name] = TtlSwitch(generator, int(number))
+            if isinstance(wired, OpticalSwitch):
+                self._switches[signal_name] = wired
+            elif number != port and isinstance(wired, ArbitraryWaveformGenerator):
+                self._switches[signal_name] = TtlSwitch(wired, int(number))
+            else:
+                reason = f"{name}:{port} is no switch, and no marker of a generator"
+                raise StateError("bench", signal_name, reason)
         return self._switches[signal_name]
 
     def recover(self, name: str, timeout_s: float = 10.0) -> None:
@@ -206,6 +209,27 @@ class Bench:
         finally:
             # Asked for anew, a switch takes its shutter for closed.
             self._switches.clear()
+
+    def self_test(self, name: str, timeout_s: float) -> bool:
+        """Let an instrument test itself, within `timeout_s` [s].
+
+        Returns
+        -------
+        bool
+            False if it has no such test; then it has only been asked whether it
+            answers.
+
+        Raises
+        ------
+        DeviceError
+            With what it found wrong.
+        """
+        link = self._links.get(name)
+        if isinstance(link, SelfTesting):
+            link.self_test(timeout_s)
+            return True
+        self.instrument(name).ping()
+        return False
 
     def snapshot(self) -> Snapshot:
         """Return identity and settings of every instrument, as JSON values."""
@@ -284,6 +308,7 @@ class Bench:
         )
         if isinstance(link, Interlocked):
             link.interlock = self._interlock
+        self._links[name] = link
         return make_driver(settings.driver, link)
 
     def _only(self, role: str) -> Instrument:

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from driver.hal import Instrument
+from driver.optical_switch.commands import SwitchCommands
 from scqc.core.errors import StateError
 
 LinkKind = Literal["scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"]
@@ -36,6 +37,21 @@ class Link(Protocol):
         ...
 
 
+@runtime_checkable
+class SelfTesting(Protocol):
+    """A link through which an instrument can be told to test itself."""
+
+    def self_test(self, timeout_s: float) -> None:
+        """Let the instrument test itself, within `timeout_s` [s].
+
+        Raises
+        ------
+        DeviceError
+            With what it found wrong.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DriverEntry:
     """Where a driver lives, what it plays, and the link it is built on.
@@ -47,12 +63,15 @@ class DriverEntry:
     module, class_name : str
         Where the class is.
     link : {"scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"}
+    takes_commands : bool
+        Whether its words are settings of the instrument.
     """
 
     plays: Mapping[Role, tuple[str, ...]]
     module: str
     class_name: str
     link: LinkKind = "scpi"
+    takes_commands: bool = False
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -136,6 +155,13 @@ DRIVERS = {
         "ThorlabsMbx",
         "line",
     ),
+    "generic.line_switch": DriverEntry(
+        {"optical-switch": ("1",)},
+        "driver.optical_switch.line_switch",
+        "LineSwitch",
+        "line",
+        takes_commands=True,
+    ),
 }
 
 
@@ -146,8 +172,19 @@ def nearest(name: str) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known drivers: {known}"
 
 
-def make_driver(driver: str, link: Link) -> Instrument:
-    """Build the driver called `driver` on `link`, which is of the kind it needs.
+def make_driver(
+    driver: str, link: Link, commands: SwitchCommands | None = None
+) -> Instrument:
+    """Build a driver.
+
+    Parameters
+    ----------
+    driver : str
+        Its name.
+    link : Link
+        Of the kind it needs.
+    commands : SwitchCommands, optional
+        For a driver that takes them.
 
     Raises
     ------
@@ -160,4 +197,6 @@ def make_driver(driver: str, link: Link) -> Instrument:
         )
     entry = DRIVERS[driver]
     driver_class = getattr(import_module(entry.module), entry.class_name)
+    if entry.takes_commands:
+        return cast(Instrument, driver_class(link, commands))
     return cast(Instrument, driver_class(link))

@@ -250,6 +250,21 @@ class ScpiLink(Interlocked):
         if entries:
             raise DeviceError(self.instrument, _shown(command), entries)
 
+    def self_test(self, timeout_s: float) -> None:
+        """Let the instrument test itself (``*TST?``), within `timeout_s` [s].
+
+        Raises
+        ------
+        DeviceError
+            If the result is not 0.
+        ConnectionLost, InstrumentTimeout, WireProtocolError
+        """
+        result = self.query_number("*TST?", timeout_s)
+        if result != 0.0:
+            raise DeviceError(
+                self.instrument, "*TST?", [(int(result), "the self-test failed")]
+            )
+
     def errors(self) -> list[tuple[int, str]]:
         """Drain the device's error queue, oldest entry first."""
         entries: list[tuple[int, str]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,10 +19,11 @@ def devices(
         bool, typer.Option("--scan", help="Look for instruments instead.")
     ] = False,
     host: Hosts = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Without self-tests.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Ask each instrument who it is; every one is left in its safe state."""
+    """Ask each instrument who and how it is, and leave it in its safe state."""
     if scan:
         with reporting(as_json, debug):
             from scqc.runs.scan import scan as look
@@ -33,11 +34,20 @@ def devices(
     if config is None:
         raise typer.BadParameter("give a lab config, or --scan to look for instruments")
     with reporting(as_json, debug):
-        from scqc.runs.devices import identify
+        from scqc.runs.devices import survey
         from scqc.runs.lab_config import load_config
 
-        rows = identify(load_config(config))
-    show({"instruments": rows}, as_json)
+        rows = survey(load_config(config), self_test=not quick)
+    if as_json:
+        show({"instruments": rows}, as_json)
+    else:
+        show({"instruments": [_brief(row) for row in rows]}, as_json)
+        settings = [
+            {"name": row["name"], "setting": key, "value": value}
+            for row in rows
+            for key, value in row.get("settings", {}).items()
+        ]
+        show({"settings": settings}, as_json)
     if any("error" in row for row in rows):
         raise typer.Exit(4)
 
@@ -49,3 +59,8 @@ def serve_sim(config: Config, as_json: Json = False, debug: Debug = False) -> No
         from scqc.runs.lab_config import load_config
 
         serve(load_config(config), lambda found: show({"endpoints": found}, as_json))
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what fits into one line of a table: settings have one of their own."""
+    return {key: value for key, value in row.items() if key != "settings"}

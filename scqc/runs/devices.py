@@ -1,9 +1,11 @@
-"""Ask every instrument of a bench who it is; serve a simulated bench."""
+"""Ask every instrument of a bench who and how it is; serve a simulated bench."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from driver.bench import Bench
 from driver.guard import Supervision
@@ -15,27 +17,36 @@ from scqc.runs.station import Station, station
 NOT_ARMED = Supervision(watchdog=False)
 
 
-def identify(loaded: LoadedConfig) -> list[dict[str, str]]:
-    """Open each instrument alone, ask for its identity, leave it safe.
+#: Self-tests of some instruments take their time [s].
+SELF_TEST_S = 120.0
+
+
+def survey(loaded: LoadedConfig, *, self_test: bool = True) -> list[dict[str, Any]]:
+    """Ask each instrument who it is and how it is; leave it in its safe state.
 
     Parameters
     ----------
     loaded : LoadedConfig
+    self_test : bool
+        Whether each is told to test itself, if it can.
 
     Returns
     -------
     list of dict
         Per instrument ``name``, ``role``, ``driver``, ``resource`` and either
-        ``identity`` or ``error``.
+        ``error``, or ``identity``, ``self_test`` and ``settings``.
     """
     config = loaded.config
     with station(config.instruments, config.wiring, config.sim) as place:
-        return [_ask(place, name) for name in place.instruments]
+        names = list(place.instruments)
+        # Each is asked alone: one that fails hides nothing of the others.
+        with ThreadPoolExecutor(max(1, len(names)), "survey") as pool:
+            return list(pool.map(lambda name: _ask(place, name, self_test), names))
 
 
-def _ask(place: Station, name: str) -> dict[str, str]:
+def _ask(place: Station, name: str, self_test: bool) -> dict[str, Any]:
     settings = place.instruments[name]
-    row = {
+    row: dict[str, Any] = {
         "name": name,
         "role": ", ".join(settings.roles),
         "driver": settings.driver,
@@ -43,11 +54,16 @@ def _ask(place: Station, name: str) -> dict[str, str]:
     }
     try:
         with Bench({name: settings}, {}, supervision=NOT_ARMED) as bench:
-            who = bench.instrument(name).identity
+            instrument = bench.instrument(name)
+            tested = "not asked"
+            if self_test:
+                passed = bench.self_test(name, max(SELF_TEST_S, settings.io_timeout_s))
+                tested = "passed" if passed else "has none; it answers"
+            who, found = instrument.identity, instrument.snapshot()
     except InstrumentError as error:
         return row | {"error": str(error)}
     text = f"{who.vendor} {who.model}, serial {who.serial}, firmware {who.firmware}"
-    return row | {"identity": text}
+    return row | {"identity": text, "self_test": tested, "settings": found}
 
 
 def serve(
