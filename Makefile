@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+INTEROP := .venv-interop/.ready
 BENCHMARKS := receiver reconciliation timetags instruments
 
-.PHONY: run test check bench soak venv warm clean
+.PHONY: run test check bench soak interop venv warm clean
 
 # The default bench: a file and a secret key over a simulated 10 km.
 run: $(READY)
@@ -31,6 +32,11 @@ bench: $(READY)
 soak: $(READY)
 	$(BIN)/pytest -m soak --timeout=3600 $(if $(AREA),-k $(AREA))
 
+# Drivers of other projects (QCoDeS, PyMeasure) on the emulators; installs them into
+# an environment of its own.
+interop: $(INTEROP)
+	.venv-interop/bin/pytest -q tests/interop -o filterwarnings=default
+
 venv: $(READY)
 
 # Compile the kernels, so that the first run does not have to.
@@ -44,5 +50,12 @@ $(READY): pyproject.toml constraints.txt
 	$(MAKE) warm
 	touch $(READY)
 
+$(INTEROP): pyproject.toml constraints.txt constraints-interop.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet -c constraints.txt \
+		-c constraints-interop.txt -e '.[test,interop]'
+	touch $(INTEROP)
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-interop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
