@@ -41,7 +41,7 @@ class Interlock:
             handle = os.open(path, os.O_RDWR)
         self.path = Path(name)
         with os.fdopen(handle, "r+b") as file:
-            self._flag = mmap.mmap(file.fileno(), _SIZE)
+            self._flag: mmap.mmap | bytearray = mmap.mmap(file.fileno(), _SIZE)
         self._exempt = threading.local()
 
     @property
@@ -52,7 +52,7 @@ class Interlock:
     @property
     def reason(self) -> str:
         """Why, once it is tripped."""
-        return self._flag[1:].rstrip(b"\0").decode(errors="replace")
+        return bytes(self._flag[1:]).rstrip(b"\0").decode(errors="replace")
 
     def trip(self, reason: str) -> None:
         """Allow nothing from now on but making safe."""
@@ -81,7 +81,11 @@ class Interlock:
             self._exempt.now = before
 
     def remove(self) -> None:
-        """Remove the file; the flag stays readable."""
+        """Remove the file and let go of it; the flag stays readable."""
+        shared = self._flag
+        self._flag = bytearray(shared[:])
+        if isinstance(shared, mmap.mmap):
+            shared.close()
         # A system that keeps mapped files removes it with its temporary ones.
         with contextlib.suppress(OSError):
             self.path.unlink()
