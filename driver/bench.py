@@ -309,7 +309,7 @@ class Bench:
         if isinstance(link, Interlocked):
             link.interlock = self._interlock
         self._links[name] = link
-        return make_driver(settings.driver, link)
+        return make_driver(settings.driver, link, settings.commands)
 
     def _only(self, role: str) -> Instrument:
         names = [n for n, s in self._settings.items() if role in s.roles]
@@ -379,7 +379,8 @@ class Bench:
 
 def _watched(name: str, settings: InstrumentSettings) -> Watched:
     exclusive = takes_one_client(settings.resource)
-    return Watched(name, settings.driver, settings.resource, exclusive)
+    commands = None if settings.commands is None else settings.commands.model_dump()
+    return Watched(name, settings.driver, settings.resource, exclusive, commands)
 
 
 def check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:

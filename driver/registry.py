@@ -12,7 +12,9 @@ from driver.hal import Instrument
 from driver.optical_switch.commands import SwitchCommands
 from scqc.core.errors import StateError
 
-LinkKind = Literal["scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"]
+LinkKind = Literal[
+    "scpi", "scpi-crlf", "scpi-events", "websq", "idq", "prompt", "line", "itla"
+]
 Role = Literal[
     "awg",
     "digitizer",
@@ -62,7 +64,7 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : {"scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"}
+    link : {"scpi", "scpi-crlf", "scpi-events", "websq", "idq", "prompt", "line", "itla"}
     takes_commands : bool
         Whether its words are settings of the instrument.
     """
@@ -109,6 +111,12 @@ DRIVERS = {
         "driver.digitizer.tektronix_mso",
         "TektronixMso",
         "scpi-events",
+    ),
+    "singlequantum.websq": DriverEntry(
+        {"detector-bias": tuple(str(n) for n in range(1, 9))},
+        "driver.detector_bias.singlequantum_websq",
+        "SingleQuantumWebSq",
+        "websq",
     ),
     "keysight.n7776c": DriverEntry(
         {"laser": ("1",)}, "driver.laser.keysight_n7776c", "KeysightN7776C"

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from driver.links import check_resource
+from driver.optical_switch.commands import SwitchCommands
 from driver.registry import DRIVERS, Role, nearest
 from driver.set_points import SetPoints
 from scqc.core.settings import Settings
@@ -50,6 +51,7 @@ class InstrumentSettings(Settings):
     open_timeout_s: float = Field(default=5.0, gt=0.0, le=120.0)
     io_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
     set_points: SetPoints = SetPoints()
+    commands: SwitchCommands | None = None
 
     @field_validator("driver")
     @classmethod
@@ -76,6 +78,8 @@ class InstrumentSettings(Settings):
                 raise ValueError(
                     f"driver {self.driver!r} is for role {known}, not {role!r}"
                 )
+        if self.commands is not None and not DRIVERS[self.driver].takes_commands:
+            raise ValueError(f"driver {self.driver!r} has commands of its own")
         problem = self.set_points.problem(self.roles)
         if problem is not None:
             raise ValueError(problem)

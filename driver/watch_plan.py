@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from driver.optical_switch.commands import SwitchCommands
+
 #: Between two beats of the program's heart, and two looks of the watchdog [s].
 BEAT_S = 0.1
 TICK_S = 0.05
@@ -26,12 +28,20 @@ class Watched:
         As configured.
     is_exclusive : bool
         Whether it takes one client only, so that a hung one must be ended first.
+    commands : dict, optional
+        Its words, if it takes them.
     """
 
     name: str
     driver: str
     resource: str
     is_exclusive: bool
+    commands: dict[str, str] | None = None
+
+    @property
+    def words(self) -> SwitchCommands | None:
+        """Its words, if it takes them."""
+        return None if self.commands is None else SwitchCommands(**self.commands)
 
 
 @dataclass(frozen=True, slots=True)

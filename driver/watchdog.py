@@ -175,7 +175,7 @@ def _opened(watched: Watched) -> Iterator[Instrument]:
         open_timeout_s=CONNECT_S,
         io_timeout_s=ATTEMPT_S,
     )
-    instrument = make_driver(watched.driver, link)
+    instrument = make_driver(watched.driver, link, watched.words)
     try:
         instrument.open()
         yield instrument
@@ -290,7 +290,7 @@ def main() -> int:
             link = make_link(
                 DRIVERS[watched.driver].link, watched.name, watched.resource
             )
-            make_driver(watched.driver, link)
+            make_driver(watched.driver, link, watched.words)
         watchdog = Watchdog(plan, Inbox(lambda: os.read(0, 4096)), _say)
     except (ValueError, TypeError, KeyError, OSError, InstrumentError) as error:
         sys.stderr.write(f"watchdog not started: {error}\n")

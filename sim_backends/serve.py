@@ -27,9 +27,11 @@ from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
 from sim_backends.devices.keysight_n7776c import KeysightN7776C
 from sim_backends.devices.lab import Cables, Light
+from sim_backends.devices.line_switch import LineSwitch, SwitchWords
 from sim_backends.devices.ozoptics_dd100 import OzOpticsDd100
 from sim_backends.devices.ozoptics_epc import OzOpticsEpc
 from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
+from sim_backends.devices.singlequantum_websq import SingleQuantumWebSq
 from sim_backends.devices.tektronix_awg70000 import TektronixAwg70000
 from sim_backends.devices.tektronix_mso import TektronixMso
 from sim_backends.devices.thorlabs_mbx import ThorlabsMbx
@@ -45,6 +47,7 @@ from sim_backends.settings import (
     SimSettings,
 )
 from sim_backends.wire.hislip import HislipServer
+from sim_backends.wire.json_tcp import WebsqServer
 from sim_backends.wire.pty_frame import frame_server
 from sim_backends.wire.pty_line import line_server
 from sim_backends.wire.tcp_scpi import ScpiServer
@@ -71,10 +74,11 @@ class Server(Protocol):
 
 
 class EmulatedInstrument(Settings):
-    """Which instrument to emulate, and on which port (0: any)."""
+    """Which instrument to emulate, on which port (0: any), with which words."""
 
     driver: str
     port: int = Field(default=0, ge=0, le=65535)
+    commands: SwitchWords = SwitchWords()
 
 
 class ServeRequest(Settings):
@@ -200,6 +204,12 @@ def _tektronix_scope(
     return TektronixMso(name, cables, faults, settings.bits, channel)
 
 
+def _websq(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> SingleQuantumWebSq:
+    return SingleQuantumWebSq(name, cables, faults, request.sim.settle_scale)
+
+
 def _keysight_laser(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> KeysightN7776C:
@@ -248,6 +258,13 @@ def _epc(
     return OzOpticsEpc(name, cables, faults)
 
 
+def _line_switch(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> LineSwitch:
+    words, scale = request.instruments[name].commands, request.sim.settle_scale
+    return LineSwitch(name, cables, faults, words, scale)
+
+
 def _mbx(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> ThorlabsMbx:
@@ -264,6 +281,7 @@ _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] =
     "redpitaya.stemlab": (_red_pitaya, ScpiServer),
     "tektronix.mso": (_tektronix_scope, ScpiServer),
     "keysight.n7776c": (_keysight_laser, ScpiServer),
+    "singlequantum.websq": (_websq, WebsqServer),
     "thorlabs.pm100": (_power_meter, ScpiServer),
     "idq.id900": (_tagger, ZmqTaggerServer),
     "thorlabs.mdt693b": (_phase, line_server),
@@ -271,6 +289,7 @@ _EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] =
     "ozoptics.dd100": (_dd100, line_server),
     "ozoptics.epc": (_epc, line_server),
     "thorlabs.mbx": (_mbx, line_server),
+    "generic.line_switch": (_line_switch, line_server),
 }
 
 

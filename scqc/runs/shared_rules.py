@@ -31,6 +31,12 @@ OPTICS_SIGNALS: dict[str, tuple[str, bool]] = {
     "bias.x0": ("detector-bias", False),
     "bias.x1": ("detector-bias", False),
 }
+#: What else may carry a signal.
+OR_ELSE: Signals = {
+    "switch.signal": ("optical-switch", False),
+    "switch.lo": ("optical-switch", False),
+    "rx.phase": ("awg", False),
+}
 #: Table, key, value and what is wrong with it.
 Found = Iterator[tuple[str, str, object, str]]
 
@@ -165,8 +171,9 @@ def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:
         limit = f"{settings.driver} has no port {port!r}; it has {known_ports}"
         yield "wiring", signal, wired, limit
     if signal in known:
-        role, marker = known[signal]
-        plays = role in settings.roles and role in entry.roles_of(port)
-        if not plays or port.startswith("marker") is not marker:
-            kind = "a marker" if marker else "a channel"
-            yield "wiring", signal, wired, f"must be {kind} of the {role}"
+        ways = [known[signal], *([OR_ELSE[signal]] if signal in OR_ELSE else [])]
+        played = {r for r in settings.roles if r in entry.roles_of(port)}
+        is_marker = port.startswith("marker")
+        if not any(role in played and is_marker is m for role, m in ways):
+            kinds = (f"{'a marker' if m else 'a channel'} of the {r}" for r, m in ways)
+            yield "wiring", signal, wired, f"must be {', or '.join(kinds)}"

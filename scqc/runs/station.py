@@ -104,8 +104,14 @@ def station(
 
 def _emulated(
     name: str, settings: InstrumentSettings, sim: SimSettings | PhotonSimSettings
-) -> dict[str, str | int]:
-    return {"driver": settings.driver, "port": (sim.ports or {}).get(name, 0)}
+) -> dict[str, object]:
+    wanted: dict[str, object] = {
+        "driver": settings.driver,
+        "port": (sim.ports or {}).get(name, 0),
+    }
+    if settings.commands is not None:
+        wanted["commands"] = settings.commands.model_dump()
+    return wanted
 
 
 def _spawn(log: IO[bytes]) -> subprocess.Popen[bytes]:

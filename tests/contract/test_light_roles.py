@@ -204,3 +204,19 @@ class TestPolarisationController:
             with pytest.raises(RangeError):
                 instrument.set_polarisation(PolarisationConfig({channel: volts}))
         assert instrument.polarisation() == before
+
+
+@pytest.mark.parametrize("instrument", playing("optical-switch"), indirect=True)
+class TestOpticalSwitch:
+    def test_light_passes_while_it_is_open(self, instrument):
+        assert not instrument.is_open
+        for is_open in (True, False, True):
+            instrument.set_open(is_open)
+            assert instrument.is_open is is_open
+            assert (instrument.seen.levels["signal"] > 0.0) is is_open
+
+    def test_safe_state_is_closed(self, instrument):
+        instrument.set_open(True)
+        instrument.safe_state(1.0)
+        assert not instrument.is_open
+        assert instrument.seen.levels["signal"] == 0.0

@@ -25,7 +25,7 @@ ENDPOINTS = {"awg": "tcp://127.0.0.1:1", "scope": "tcp://127.0.0.1:2"}
     ("change", "said"),
     [
         ({"driver": "keysight.m8910a"}, "did you mean 'keysight.m8190a'?"),
-        ({"driver": "qqqqqqqq"}, "known drivers: idq.id900"),
+        ({"driver": "qqqqqqqq"}, "known drivers: generic.line_switch"),
         ({"role": "digitizer"}, "is for role 'awg'"),
         ({"role": "lamp"}, "awg"),
         ({"resource": "tcp://host"}, "tcp://host:port"),

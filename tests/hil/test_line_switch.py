@@ -1,0 +1,131 @@
+"""An optical switch whose words the lab config says."""
+
+import os
+
+import pytest
+from bench_kit import KINDS, WIRING, PlainLight
+from pydantic import ValidationError
+from role_kit import opened
+
+from driver.bench import Bench
+from driver.optical_switch.commands import SwitchCommands
+from driver.optical_switch.line_switch import LineSwitch
+from driver.settings import InstrumentSettings
+from scqc.core.errors import DeviceError, InstrumentTimeout, WireProtocolError
+from sim_backends.faults import Fault, FaultPlan
+from sim_backends.serve import EmulatedInstrument, EmulatedLab, ServeRequest
+from sim_backends.settings import SimSettings
+
+pytestmark = [
+    pytest.mark.hil,
+    pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals"),
+]
+
+WORDS = {
+    "open": "S1",
+    "close": "S0",
+    "query": "S?",
+    "open_reply": "1",
+    "closed_reply": "0",
+    "terminator": "\r",
+}
+SHUTTERED = {**WIRING, "switch.signal": "shutter:1"}
+
+
+@pytest.fixture
+def lab():
+    """A generator and a shutter of the bench's own words, in one laboratory."""
+    wanted = {
+        "awg": EmulatedInstrument(driver=KINDS["awg"][1]),
+        "scope": EmulatedInstrument(driver=KINDS["scope"][1]),
+        "shutter": EmulatedInstrument(driver="generic.line_switch", commands=WORDS),
+    }
+    request = ServeRequest(sim=SimSettings(), instruments=wanted, wiring=SHUTTERED)
+    served = EmulatedLab(request, PlainLight())
+    yield served
+    served.close()
+
+
+def bench_on(lab, io_timeout_s=2.0):
+    roles = {name: role for name, (role, _) in KINDS.items()}
+    settings = {
+        name: InstrumentSettings(
+            role=roles.get(name, "optical-switch"),
+            driver=lab._request.instruments[name].driver,
+            resource=endpoint,
+            io_timeout_s=io_timeout_s,
+            commands=WORDS if name == "shutter" else None,
+        )
+        for name, endpoint in lab.endpoints.items()
+    }
+    return Bench(settings, SHUTTERED)
+
+
+def test_a_bench_has_shutters_of_both_kinds(lab):
+    with bench_on(lab) as bench:
+        bench.switch("switch.signal").set_open(True)
+        bench.switch("switch.lo").set_open(True)
+        levels = lab.cables.light.levels
+        assert levels == {"signal": 1.4, "lo": 1.4}
+        assert bench.switch("switch.signal").is_open
+    assert lab.cables.light.levels == {"signal": 0.0, "lo": 0.0}
+    assert lab.devices["shutter"].is_safe
+
+
+def test_the_shutter_closes_on_every_exit(lab):
+    with pytest.raises(KeyboardInterrupt), bench_on(lab) as bench:  # noqa: PT012
+        bench.switch("switch.signal").set_open(True)
+        raise KeyboardInterrupt
+    assert lab.devices["shutter"].is_safe
+
+
+def test_the_test_above_sees_a_missing_safe_state(lab, monkeypatch):
+    with bench_on(lab) as bench:
+        bench.switch("switch.signal").set_open(True)
+        monkeypatch.setattr(LineSwitch, "safe_state", lambda *_: None)
+    assert not lab.devices["shutter"].is_safe
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "error"),
+    [
+        ("switch", "not-taken", DeviceError),
+        ("fetch", "no-reply", InstrumentTimeout),
+        ("fetch", "garbage", WireProtocolError),
+    ],
+)
+def test_faults(at, kind, error):
+    with opened("generic.line_switch") as (driver, served):
+        device = served.devices["dut"]
+        driver._link.io_timeout_s = 0.2
+        device.faults = FaultPlan("dut", [Fault(at, kind)])
+        with pytest.raises(error):
+            driver.set_open(True)
+        # Nobody knows where it stands: light is assumed through.
+        assert driver.is_open
+        driver.safe_state(2.0)
+        assert device.is_safe
+        assert not driver.is_open
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"open_reply": "0"},
+        {"open": "S0"},
+        {"query": ""},
+        {"open": "S\n1"},
+        {"terminator": ";"},
+        {"opens": "x"},
+    ],
+)
+def test_words_that_cannot_work_are_refused(words):
+    with pytest.raises(ValidationError):
+        SwitchCommands(**(WORDS | words))
+
+
+def test_other_drivers_take_no_words():
+    with pytest.raises(ValidationError, match="commands of its own"):
+        InstrumentSettings(
+            role="awg", driver="keysight.m8190a", resource="tcp://h:1", commands=WORDS
+        )
