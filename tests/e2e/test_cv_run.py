@@ -76,6 +76,17 @@ def test_every_promised_field_is_there(result_json):
     assert 0.0 < data["key"]["epsilon_authentication"] < 2 * 2**20 / 2.0**128
 
 
+def test_the_capture_holds_the_settings_of_the_whole_station(finished):
+    with open_capture(finished.folder / "capture.h5") as opened:
+        snapshot = json.loads(opened.header.instruments_json)
+        config = parse_config(opened.header.config_toml)
+    assert snapshot.keys() == {*config.instruments, "wiring"}
+    assert snapshot["wiring"] == config.wiring
+    for name in config.instruments:
+        assert snapshot[name]["settings"]["rate_hz"] == 400e6
+        assert len(snapshot[name]["identity"]) == 4
+
+
 def test_figures_agree_with_the_truth(result_json):
     """Five sigma of the stated intervals, which are 3.29 sigma wide."""
     quantum = result_json["quantum"]

@@ -23,6 +23,7 @@ from scqc.runs import offline
 from scqc.runs.lab_config import parse_config
 from scqc.runs.progress import Silent
 from scqc.store.slot_record import read_slot_record
+from scqc.store.tag_capture import open_tag_capture
 
 ALICE_TO_BOB = "alice-to-bob"
 FIELDS = (
@@ -54,6 +55,14 @@ def quick(tmp_path_factory):
     """Run the quick bench once: two blocks' worth of files and one result."""
     folder = tmp_path_factory.mktemp("photon") / "run"
     return folder, run(folder)
+
+
+def test_the_capture_holds_the_settings_of_the_whole_station(quick):
+    with open_tag_capture(quick[0] / "capture.h5") as opened:
+        snapshot = json.loads(opened.header.instruments_json)
+        config = parse_config(opened.header.config_toml)
+    assert snapshot.keys() == {*config.instruments, "wiring"}
+    assert all(snapshot[name]["settings"] for name in config.instruments)
 
 
 def released(folder, name):
