@@ -92,12 +92,11 @@ def test_a_program_that_hangs_in_a_library_is_noticed_and_learns_it():
         assert victim.is_dark
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_without_the_watchdog_the_light_stays_on(number):
+def test_without_the_watchdog_the_light_stays_on():
     """The trials above must fail when nobody watches."""
     with lit_program(watched=False) as victim:
-        victim.process.send_signal(number)
-        assert victim.dark_after(time.monotonic(), 1.5) == float("inf")
+        victim.process.kill()
+        assert victim.dark_after(time.monotonic(), 1.2) == float("inf")
 
 
 def test_without_its_watchdog_a_program_makes_safe_and_ends():
