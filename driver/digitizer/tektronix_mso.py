@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from driver.digitizer.clipping import count_rails
 from driver.hal import DigitizerConfig, Identity, Snapshot
+from driver.restoring import require_same
 from driver.scpi.event_link import EventLink
 from driver.scpi.taken import require_taken
 from scqc.core.clock import Deadline
@@ -156,6 +157,18 @@ class TektronixMso:
             config.trigger_level_v,
         )
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back and compare.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        config = self._config
+        if config is not None:
+            require_same(self.name, config, self.configure(config))
 
     def arm(self) -> None:
         """Get ready to record; an earlier record is forgotten.

@@ -9,6 +9,7 @@ from driver.hal import AwgConfig, DigitizerConfig, Identity, Snapshot
 from driver.redpitaya.acquisition import Acquisition
 from driver.redpitaya.generator import OFF, Generator
 from driver.redpitaya.limits import AMPLITUDE_VPP, MODEL
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from scqc.core.errors import ConnectError, RangeError
 from scqc.core.records import Trace, Waveform
@@ -103,6 +104,19 @@ class RedPitayaStemlab:
         if isinstance(config, AwgConfig):
             return self._generator.configure(config)
         return self._acquisition.configure(config)
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back and compare, both halves.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        for half in (self._generator, self._acquisition):
+            config = half.config
+            if config is not None:
+                require_same(self.name, config, self.configure(config))
 
     def upload(self, waveform: Waveform) -> None:
         """Load a waveform, shape (2, n), float32 [V]; nothing is played yet.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from bench_kit import AMPLITUDE_VPP, RATE_HZ, bench_on, served
 
 from driver.capture import record
 from driver.hal import AwgConfig, DigitizerConfig, Identity, TaggerChannel, TaggerConfig
+from driver.registry import DRIVERS
 from driver.restoring import require_same
 from scqc.core.errors import (
     ConnectError,
@@ -131,6 +133,15 @@ def test_an_instrument_that_stays_away_is_given_up_in_time(lab):
         lab.servers["scope"].close()
         with pytest.raises(ConnectError, match=r"not back within 0\.3 s"):
             bench.recover("scope", 0.3)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_no_driver_that_runs_configure_comes_back_unchecked(driver):
+    """Those of light have their set-points in the config: they are set again."""
+    entry = DRIVERS[driver]
+    if {"awg", "digitizer", "time-tagger", "phase-modulator"} & set(entry.roles):
+        kind = getattr(import_module(entry.module), entry.class_name)
+        assert callable(kind.restore)
 
 
 def test_set_points_are_compared_one_by_one():
