@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from driver.detector_bias.websq_link import WebsqLink, parse_websq
 from driver.laser.itla_link import ItlaLink
 from driver.line_link import LineLink
 from driver.phase_modulator.prompt_link import PromptLink
@@ -37,6 +38,7 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         "scpi": scpi_transport,
         "scpi-crlf": scpi_transport,
         "scpi-events": scpi_transport,
+        "websq": parse_websq,
         "prompt": byte_transport,
         "line": byte_transport,
         "itla": byte_transport,
@@ -55,7 +57,7 @@ def make_link(
 
     Parameters
     ----------
-    kind : {"scpi", "scpi-crlf", "scpi-events", "idq", "prompt", "line", "itla"}
+    kind : LinkKind
     instrument : str
         Name of the instrument, for error messages.
     resource : str
@@ -70,6 +72,8 @@ def make_link(
     """
     if kind == "idq":
         return IdqLink(ZmqLink(instrument, resource), open_timeout_s, io_timeout_s)
+    if kind == "websq":
+        return WebsqLink(instrument, resource, open_timeout_s, io_timeout_s)
     if kind in _BYTE_LINKS:
         transport = byte_transport(instrument, resource)
         return _BYTE_LINKS[kind](transport, open_timeout_s, io_timeout_s)

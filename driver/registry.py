@@ -64,7 +64,7 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : {"scpi", "scpi-crlf", "scpi-events", "websq", "idq", "prompt", "line", "itla"}
+    link : LinkKind
     takes_commands : bool
         Whether its words are settings of the instrument.
     """
