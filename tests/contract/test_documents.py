@@ -60,8 +60,9 @@ def test_paths_in_readme_exist():
 
 
 def test_constraints_pin_versions_and_name_no_host():
-    text = (ROOT / "constraints.txt").read_text()
-    pins = [x for x in text.splitlines() if not x.startswith("#")]
+    files = ("constraints.txt", "constraints-interop.txt")
+    lines = "".join((ROOT / name).read_text() for name in files).splitlines()
+    pins = [x for x in lines if not x.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.+-]+", pin) for pin in pins)
     names = {pin.partition("==")[0].lower().replace("_", "-") for pin in pins}
     project = (ROOT / "pyproject.toml").read_text()
