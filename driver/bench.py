@@ -29,6 +29,7 @@ from driver.launch import DrivenLaunch, LaunchLimit
 from driver.links import make_link, takes_one_client
 from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
+from driver.phase_modulator.awg_channel import AwgPhaseModulator
 from driver.processes import ProcessRef
 from driver.registry import DRIVERS, Link, SelfTesting, make_driver
 from driver.restoring import reconnect
@@ -83,6 +84,7 @@ class Bench:
         self._instruments: dict[str, Instrument] = {}
         self._links: dict[str, Link] = {}
         self._switches: dict[str, OpticalSwitch] = {}
+        self._phases: dict[str, AwgPhaseModulator] = {}
         self._old_sigterm: Any = None
         self._check_names()
 
@@ -153,6 +155,11 @@ class Bench:
             raise StateError(instrument.name, "phase-modulator", "not this role")
         return instrument
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the open instruments."""
+        return tuple(self._instruments)
+
     def instrument(self, name: str) -> Instrument:
         """Return the open instrument called `name`, while the bench is watched."""
         if self._guard is not None:
@@ -183,6 +190,25 @@ class Bench:
                 raise StateError("bench", signal_name, reason)
         return self._switches[signal_name]
 
+    def phase(self, signal_name: str) -> PhaseModulator:
+        """Return what drives a phase shifter: a voltage source, or a generator.
+
+        Raises
+        ------
+        StateError
+            If neither is wired there, or the generator cannot hold a constant.
+        """
+        name, port = self.resolve(signal_name)
+        wired = self.instrument(name)
+        if isinstance(wired, PhaseModulator):
+            return wired
+        if not isinstance(wired, ArbitraryWaveformGenerator):
+            reason = f"{name}:{port} is no voltage source, and no generator"
+            raise StateError("bench", signal_name, reason)
+        if name not in self._phases:
+            self._phases[name] = AwgPhaseModulator(wired)
+        return self._phases[name]
+
     def recover(self, name: str, timeout_s: float = 10.0) -> None:
         """Open an instrument anew that was lost, and set it as it was configured.
 
@@ -209,6 +235,7 @@ class Bench:
         finally:
             # Asked for anew, a switch takes its shutter for closed.
             self._switches.clear()
+            self._phases.clear()
 
     def self_test(self, name: str, timeout_s: float) -> bool:
         """Let an instrument test itself, within `timeout_s` [s].
@@ -251,6 +278,7 @@ class Bench:
         Each has its own deadline, and a failure does not stop the others.
         """
         self._switches.clear()
+        self._phases.clear()
         failures: list[InstrumentError] = []
         passing = self._interlock.making_safe() if self._interlock else nullcontext()
         with passing:

@@ -32,6 +32,7 @@ app = typer.Typer(
 for command in (running.run, running.capture, running.process, files.inspect):
     app.command()(command)
 app.command()(bench.devices)
+app.command()(bench.monitor)
 app.command("serve-sim")(bench.serve_sim)
 app.add_typer(files.import_app, name="import", no_args_is_help=True)
 app.add_typer(files.export_app, name="export", no_args_is_help=True)

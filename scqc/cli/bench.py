@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from scqc.cli.arguments import IS_FILE, Config, Debug, Hosts, Json
+from scqc.cli.monitor_view import monitor_view, watch
 from scqc.cli.output import reporting, show
 
 
@@ -50,6 +53,40 @@ def devices(
         show({"settings": settings}, as_json)
     if any("error" in row for row in rows):
         raise typer.Exit(4)
+
+
+def monitor(
+    config: Config,
+    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
+    interval: Annotated[
+        float, typer.Option(help="Pause between looks [s].", min=0.0)
+    ] = 0.5,
+    allow_light: Annotated[
+        bool, typer.Option("--allow-light", help="A real bench may send light.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show noise, beat, powers and count rates while fibres are aligned.
+
+    It sends light of its own; Ctrl-C ends it and makes the bench safe.
+    """
+    with reporting(as_json, debug), tempfile.TemporaryDirectory() as folder:
+        from scqc.runs.lab_config import load_config
+        from scqc.runs.monitor import open_monitor
+
+        loaded = load_config(config)
+        if loaded.config.sim is None and not allow_light:
+            raise typer.BadParameter("a real bench: add --allow-light to send light")
+        with open_monitor(loaded, Path(folder)) as look:
+            if once or as_json:
+                found = look()
+            else:
+                watch(look, interval)
+    if as_json:
+        show(found.as_json(), as_json)
+    elif once:
+        Console(highlight=False).print(monitor_view(found))
 
 
 def serve_sim(config: Config, as_json: Json = False, debug: Debug = False) -> None:

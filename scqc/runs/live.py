@@ -279,6 +279,13 @@ class CvSession:
                 self.recovery.after(error, "a fresh probe is sent")
 
     def _probe(self) -> LinkBudget:
+        traces = dict(self.send_probe())
+        layout = frame_layout(self.config, self.config.alice.transmitter.probe_symbols)
+        received = receive_burst(records_of(traces), layout, self.config.bob.receiver)
+        return _budget(received)
+
+    def send_probe(self) -> list[tuple[RecordKind, Trace]]:
+        """Send a short burst of fresh symbols that are kept nowhere."""
         config = self.config
         guess = expected_budget(config)
         n = config.alice.transmitter.probe_symbols
@@ -290,10 +297,7 @@ class CvSession:
         waveform = self.transmitter.waveform(
             symbols, bits, guess, self.bench.awg.granularity
         )
-        traces = dict(self.burst(waveform))
-        layout = frame_layout(config, n)
-        received = receive_burst(_records(traces), layout, config.bob.receiver)
-        return _budget(received)
+        return self.burst(waveform)
 
     def burst(self, waveform: Waveform) -> list[tuple[RecordKind, Trace]]:
         """Play one waveform; take signal, shot and electronic noise."""
@@ -318,7 +322,9 @@ class CvSession:
         ]
 
 
-def _records(traces: dict[RecordKind, Trace]) -> BurstRecords:
+def records_of(traces: dict[RecordKind, Trace]) -> BurstRecords:
+    """Return what the receiver reads of three records in memory."""
+
     def one(kind: RecordKind) -> list[NDArray[np.int16]]:
         return [traces[kind].codes[0]]
 

@@ -70,7 +70,25 @@ class Work:
 def open_session(
     work: Work, journal: Journal, progress: Progress
 ) -> Iterator[PhotonSession]:
-    """Open the bench of a run for the time of the block.
+    """Open the bench of a run for the time of the block, ready to send.
+
+    Raises
+    ------
+    InstrumentError
+        If an instrument does not answer or is not the expected one.
+    SignalError
+        If the interferometers cannot be brought together.
+    """
+    with open_bench(work, journal, progress) as session:
+        session.configure()
+        yield session
+
+
+@contextmanager
+def open_bench(
+    work: Work, journal: Journal, progress: Progress
+) -> Iterator[PhotonSession]:
+    """Open the bench of a run for the time of the block; nothing is set yet.
 
     Raises
     ------
@@ -86,9 +104,7 @@ def open_session(
     ):
         journal.write("bench", json.dumps(bench.snapshot(), default=str))
         set_up_light(bench, config.instruments, config.bob.tagger.timeout_s)
-        session = PhotonSession(work, bench, journal)
-        session.configure()
-        yield session
+        yield PhotonSession(work, bench, journal)
     journal.write("bench", "safe state")
 
 
@@ -129,8 +145,19 @@ class PhotonSession:
         """The config of the run."""
         return self._config
 
+    @property
+    def bench(self) -> Bench:
+        """The open bench."""
+        return self._bench
+
     def configure(self) -> None:
-        """Set rates, levels and thresholds; open the shutter."""
+        """Set rates and levels, open the shutter, bring the phase to its place."""
+        self.prepare()
+        # Fresh slots that are kept nowhere: they only carry the public ones.
+        self._bias.acquire(self.send_probe)
+
+    def prepare(self) -> None:
+        """Set rates and levels; open the shutter."""
         config, bench = self._config, self._bench
         amplitude_vpp = config.alice.transmitter.amplitude_vpp
         rate_hz = config.link.slot_rate_hz * config.link.samples_per_slot
@@ -140,8 +167,6 @@ class PhotonSession:
             levels = {n: config.bob.basis.amplitude_vpp for n in levels}
             self._bob.configure(AwgConfig(rate_hz, levels, "external"))
         bench.switch(SIGNAL_SWITCH).set_open(True)
-        # Fresh slots that are kept nowhere: they only carry the public ones.
-        self._bias.acquire(self._probe)
 
     def capture(
         self, block: int, message: BlockMessage, sinks: Sinks, progress: Progress
@@ -232,7 +257,7 @@ class PhotonSession:
         words = np.frombuffer(self._bob_entropy.read(2 * n), dtype="<u2")
         return (words >= round(share * (1 << 16))).astype(np.uint8)
 
-    def _probe(self) -> tuple[TimeTags, NDArray[np.uint8] | None]:
+    def send_probe(self) -> tuple[TimeTags, NDArray[np.uint8] | None]:
         """Send fresh slots that are kept nowhere: they only carry the public ones."""
         while True:
             bases = self._draw_bases()
