@@ -223,6 +223,25 @@ class ArbitraryWaveformGenerator(Instrument, Protocol):
 
 
 @runtime_checkable
+class LevelHolder(Protocol):
+    """A generator that can hold constants on its channels instead of playing."""
+
+    def hold(self, levels_v: Mapping[int, float]) -> None:
+        """Hold each channel at a level [V], from now until it is told otherwise.
+
+        Nothing is loaded any more: what was uploaded is gone.
+
+        Raises
+        ------
+        RangeError
+            If a level is outside the amplitude; nothing is sent.
+        StateError
+            If the generator is not configured.
+        """
+        ...
+
+
+@runtime_checkable
 class Digitizer(Instrument, Protocol):
     """Arm, wait, fetch."""
 

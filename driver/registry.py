@@ -67,6 +67,8 @@ class DriverEntry:
     link : LinkKind
     takes_commands : bool
         Whether its words are settings of the instrument.
+    holds_levels : bool
+        Whether it is a `LevelHolder`, so that a channel may drive a phase shifter.
     """
 
     plays: Mapping[Role, tuple[str, ...]]
@@ -74,6 +76,7 @@ class DriverEntry:
     class_name: str
     link: LinkKind = "scpi"
     takes_commands: bool = False
+    holds_levels: bool = False
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -95,6 +98,7 @@ DRIVERS = {
         {"awg": ("1", "2", "marker1", "marker2")},
         "driver.awg.keysight_m8190a",
         "KeysightM8190A",
+        holds_levels=True,
     ),
     "tektronix.awg70000": DriverEntry(
         {"awg": ("1", "2", "marker1", "marker2")},

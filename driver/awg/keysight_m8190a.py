@@ -9,7 +9,7 @@ in a row, without a gap, by the sequence table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class KeysightM8190A:
         self.name = link.instrument
         self._config: AwgConfig | None = None
         self._loaded_samples = 0
+        self._holds = False
         self._marker_v: dict[int, float] = {}
 
     @property
@@ -110,7 +111,7 @@ class KeysightM8190A:
             If the device refuses.
         """
         self._check_config(config)
-        self._config, self._loaded_samples = None, 0
+        self._config, self._loaded_samples, self._holds = None, 0, False
         with self._link.batch() as batch:
             batch += [":ABOR1", ":ABOR2", ":INST:COUP:STAT ON"]
             batch += [f":TRAC{n}:DWID WSP" for n in CHANNELS]
@@ -210,6 +211,30 @@ class KeysightM8190A:
             if config.trigger == "immediate":
                 batch.append(":TRIG:BEG1:IMM")
 
+    def hold(self, levels_v: Mapping[int, float]) -> None:
+        """Hold each channel at a level [V]: a short constant segment, repeated.
+
+        Raises
+        ------
+        RangeError
+            If a level is outside the amplitude; nothing is sent.
+        StateError
+            If the generator is not configured.
+        """
+        config = self._require_config("hold")
+        samples = np.zeros((len(CHANNELS), self.minimum_samples), dtype=np.float32)
+        for n, level_v in levels_v.items():
+            if n not in CHANNELS:
+                raise RangeError(self.name, f"channel {n}", "has channels 1 and 2")
+            samples[n - 1] = level_v
+        waveform = Waveform(samples, config.rate_hz)
+        self._check_waveform(waveform, config)
+        self._load([waveform], config, "ARB")
+        self._loaded_samples, self._holds = 0, True
+        with self._link.batch() as batch:
+            batch += [":INIT:CONT1 ON", ":INIT:CONT2 ON"]
+            batch += [":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1"]
+
     def stop(self) -> None:
         """Stop playing; the waveform stays loaded."""
         with self._link.batch() as batch:
@@ -237,10 +262,13 @@ class KeysightM8190A:
         with self._link.batch() as batch:
             for n in CHANNELS:
                 batch += [f":ABOR{n}", f":FUNC{n}:MODE {mode}", f":TRAC{n}:DEL:ALL"]
+                if self._holds:
+                    batch.append(f":INIT:CONT{n} OFF")
                 batch += [
                     f":TRAC{n}:DEF {FIRST_SEGMENT + i},{length}"
                     for i, length in enumerate(lengths)
                 ]
+        self._holds = False
         for index, waveform in enumerate(segments):
             for row, n in enumerate(CHANNELS):
                 self._send(n, index, waveform.samples[row], config.amplitude_vpp[n])

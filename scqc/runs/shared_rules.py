@@ -177,3 +177,18 @@ def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:
         if not any(role in played and is_marker is m for role, m in ways):
             kinds = (f"{'a marker' if m else 'a channel'} of the {r}" for r, m in ways)
             yield "wiring", signal, wired, f"must be {', or '.join(kinds)}"
+        elif signal == "rx.phase" and "awg" in played:
+            yield from _held_phase(config, signal, wired)
+
+
+def _held_phase(config: LabConfig, signal: str, wired: str) -> Found:
+    """Refuse a generator that cannot hold a constant, or plays something besides."""
+    name = wired.partition(":")[0]
+    driver = config.instruments[name].driver
+    if not DRIVERS[driver].holds_levels:
+        limit = f"{driver} cannot hold a constant on a channel"
+        yield "wiring", signal, wired, limit
+    for other, port in config.wiring.items():
+        if other != signal and port.startswith(f"{name}:"):
+            limit = f"{name} holds a constant for {signal}, it plays nothing else"
+            yield "wiring", other, port, limit

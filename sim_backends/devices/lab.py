@@ -114,6 +114,8 @@ class Cables:
         self._switches = _shutters(wiring)
         self._detectors = {s: wiring[s] for s in DETECTORS if s in wiring}
         self._phase_port = wiring.get(PHASE_SIGNAL)
+        self._phase_generator = wiring.get(PHASE_SIGNAL, "").partition(":")
+        self._holds_phase = False
         self._basis_port = wiring.get(BASIS_SIGNAL, "").partition(":")
         self._on_trigger: list[Callable[[], None]] = []
         self._changes: deque[Callable[[], None]] = deque()
@@ -160,6 +162,8 @@ class Cables:
 
     def is_playing(self, instrument: str) -> bool:
         """Return whether a waveform is on this generator's outputs."""
+        if self._phase_generator[0] == instrument:
+            return self._holds_phase
         return instrument in self._playing
 
     def play(
@@ -173,8 +177,8 @@ class Cables:
     ) -> None:
         """Start a waveform; one played `once` is over after the next record.
 
-        The generator wired to `BASIS_SIGNAL` drives Bob's modulator, any other
-        one Alice's.
+        The generator wired to `BASIS_SIGNAL` drives Bob's modulator, one wired to
+        `PHASE_SIGNAL` holds his phase shifter, any other one drives Alice's.
 
         Parameters
         ----------
@@ -185,6 +189,9 @@ class Cables:
             Sample rate [Sa/s].
         once : bool
         """
+        if self._phase_generator[0] == instrument:
+            self._hold_phase(samples_v)
+            return
         with self.lock:
             self._apply()
             if self._keep_played:
@@ -249,9 +256,18 @@ class Cables:
             if isinstance(light, CountedLight):
                 self._change(lambda: light.set_phase_v(volts))
 
+    def _hold_phase(self, samples_v: NDArray[np.float32]) -> None:
+        """Hold the first sample of a channel; the other one leads nowhere."""
+        name, _, port = self._phase_generator
+        self._holds_phase = True
+        self.set_phase_voltage(name, int(port), float(samples_v[int(port) - 1, 0]))
+
     def stop(self, instrument: str | None = None) -> None:
-        """End the waveform of one generator, or of all."""
-        if instrument is None or self._playing <= {instrument}:
+        """End the waveform of one generator, or of all that play one."""
+        if instrument is not None and self._phase_generator[0] == instrument:
+            self._holds_phase = False
+            self.set_phase_voltage(instrument, int(self._phase_generator[2]), 0.0)
+        elif instrument is None or self._playing <= {instrument}:
             self._playing.clear()
             self._change(self._all_over)
         else:

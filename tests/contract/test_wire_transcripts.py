@@ -184,6 +184,34 @@ def test_m8190a(m8190a):
     assert peer.take() == lines(*SAFE_AWG)
 
 
+def test_m8190a_holds_a_constant(m8190a):
+    """Continuous mode repeats the segment; the next upload ends that."""
+    peer, awg = m8190a
+    awg.open()
+    awg.configure(AwgConfig(4e8, {1: 0.5, 2: 0.5}))
+    peer.take()
+    awg.hold({2: -0.25})
+    sent = peer.take()
+    assert sent.startswith(lines(":ABOR1", ":FUNC1:MODE ARB", ":TRAC1:DEL:ALL"))
+    level = np.full(320, -(2047 << 4), "<i2").tobytes()
+    assert b":TRAC2:DATA 1,0,#3640" + level + b"\n" in sent
+    assert sent.endswith(
+        lines(
+            ":TRAC1:SEL 1",
+            ":TRAC2:SEL 1",
+            ":INIT:CONT1 ON",
+            ":INIT:CONT2 ON",
+            ":OUTP1 ON",
+            ":OUTP2 ON",
+            ":INIT:IMM1",
+        )
+    )
+    awg.upload(Waveform(np.zeros((2, 320), dtype=np.float32), 4e8))
+    again = peer.take()
+    assert again.count(b":INIT:CONT1 OFF\n") == again.count(b":INIT:CONT2 OFF\n") == 1
+    assert b" ON\n" not in again
+
+
 def test_m8190a_sequence(m8190a):
     """Data entries of the sequence table, as in the public qudi module."""
     peer, awg = m8190a

@@ -124,4 +124,4 @@ class BiasLoop:
 
     def _set(self, volts: float) -> None:
         _, port = self._bench.resolve(BIAS_SIGNAL)
-        self._bench.phase_modulator.set_voltage(int(port), volts)
+        self._bench.phase(BIAS_SIGNAL).set_voltage(int(port), volts)

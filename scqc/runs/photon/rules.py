@@ -62,6 +62,11 @@ def _bench(config: PhotonConfig) -> Found:
     roles = {role: 1 for role, _ in needed.values()}
     if config.active_basis:
         roles["awg"] = 2
+    phase = config.wiring.get("rx.phase", "").partition(":")[0]
+    if phase in config.instruments and "awg" in config.instruments[phase].roles:
+        # A generator holds the phase shifter.
+        roles.pop("phase-modulator", None)
+        roles["awg"] += 1
     yield from shared_rules.check(config, Needs(needed, EVERY_SIGNAL, roles))
 
 
