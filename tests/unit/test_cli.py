@@ -302,7 +302,7 @@ def test_serving_needs_a_simulated_bench(capsys):
 def test_instruments_that_do_not_answer(capsys, monkeypatch):
     text = Path(QUICK).read_text()
     real = text[: text.index("[sim]")].replace("192.0.2.10:5025", "127.0.0.1:1")
-    Path("real.toml").write_text(real.replace("192.0.2.11:5025", "127.0.0.1:1"))
+    Path("real.toml").write_text(real.replace("192.0.2.11:5025", "127.0.0.1:2"))
     assert cli.main(["devices", "real.toml", "--json"]) == 4
     rows = one_object(capsys)["instruments"]
     assert all("refused" in r["error"] for r in rows)
