@@ -17,6 +17,8 @@ from sim_backends.settings import FaultKind, FaultVerb
 KINDS: tuple[str, ...] = get_args(FaultKind)
 VERBS: tuple[str, ...] = get_args(FaultVerb)
 DATA_KINDS = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
+# What an instrument does wrong of itself, while its wire works.
+DEVICE_KINDS = ("execution-error", "pending-forever", "mode-hop")
 # What can strike a command that has no reply.
 SILENT_KINDS = ("drop-connection", "not-taken", "reboot", "queue-overflow")
 LATE_S = 0.6
@@ -69,14 +71,15 @@ class FaultPlan:
         """Return the kind of fault that strikes now, and count it.
 
         A command that has no reply is struck by `SILENT_KINDS` alone, and only
-        such a one can be not taken. Faults of recorded data strike in `take_data`.
+        such a one can be not taken. Faults of recorded data, and of the instrument
+        itself, strike in `take_data`.
         """
-        apart = (*DATA_KINDS, "not-taken")
+        apart = (*DATA_KINDS, *DEVICE_KINDS, "not-taken")
         wire = [kind for kind in KINDS if kind not in apart]
         return self._take(verb, wire if replying else SILENT_KINDS)
 
     def take_data(self, verb: str, *kinds: str) -> str | None:
-        """Return which of `kinds` strikes the recorded data now, and count it."""
+        """Return which of `kinds` strikes the data or the device, and count it."""
         return self._take(verb, kinds)
 
     def _take(self, verb: str, kinds: Sequence[str]) -> str | None:

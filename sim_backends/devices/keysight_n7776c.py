@@ -124,6 +124,8 @@ class KeysightN7776C(ScpiDevice):
         if on and self.faults.take_data("start", "mode-hop"):
             self.wavelength_m += HOP_M
         self._emit(LIGHT_S if on else 0.0)
+        if on and self.faults.take_data("start", "pending-forever"):
+            self._settled_at = math.inf
 
     def _set_power(self, _: tuple[int, ...], given: list[Parameter]) -> None:
         default = "dBm" if self._unit == DBM else "W"

@@ -140,7 +140,7 @@ class WebsqServer:
         kind = faults.take(client.verb, replying=True)
         if kind in {"drop-connection", "reboot"}:
             self._cut(reboot=kind == "reboot")
-        client.connection.sendall(self._spoiled(kind, told))
+        client.connection.sendall(self._spoiled(client.verb, kind, told))
 
     def _cut(self, *, reboot: bool) -> None:
         if reboot:
@@ -148,13 +148,15 @@ class WebsqServer:
                 self.device.reboot()
         raise ConnectionError("cut")
 
-    def _spoiled(self, kind: str | None, told: list[dict[str, Any]]) -> bytes:
+    def _spoiled(
+        self, verb: str, kind: str | None, told: list[dict[str, Any]]
+    ) -> bytes:
         """Return the answer to ``labelProps`` as the fault leaves it."""
         if kind == "no-reply":
             return b""
         if kind == "late-reply":
             self._closing.wait(LATE_S)
-        if kind == "execution-error":
+        if self.device.faults.take_data(verb, "execution-error"):
             told = [{"label": "Error", "value": "not possible now"}]
         if kind == "wrong-identity":
             told = [{"label": "Somebody", "value": {"value": "else"}}]

@@ -203,10 +203,12 @@ class ScpiSession:
                 for _ in range(QUEUE_LENGTH + 1):
                     self._device.status.report(ScpiError(-310))
             return True
-        if kind == "execution-error":
+        if kind == "not-taken":
+            return False
+        faults = self._device.faults
+        if not call.is_query and faults.take_data(self._verb, "execution-error"):
             with self._device.lock:
                 self._device.status.report(ScpiError(-200))
-        if kind in {"not-taken", "execution-error"}:
             return False
         self._fault = kind or self._fault
         return True
