@@ -50,6 +50,8 @@ class ThorlabsMdt693b:
             if found := _SETTING.match(line):
                 return "switch", self._set(found[1], found[2])
             if found := _READING.match(line):
+                if self.faults.take_data("fetch", "not-a-number"):
+                    return "fetch", ["[ NaN]"]
                 limits = {"min": 0.0, "max": LIMIT_V, "voltage": self.volts[found[1]]}
                 return "fetch", [f"[ {limits[found[2]]:.1f}]"]
             return "", [UNKNOWN]

@@ -112,6 +112,7 @@ CASES = [
     ("fetch", "half-block", LATE),
     ("fetch", "late-reply", LATE),
     ("fetch", "garbage", GARBLED),
+    ("fetch", "not-a-number", GARBLED),
 ]
 
 
