@@ -16,7 +16,6 @@ from driver.guard import Guard, Supervision
 from driver.hal import (
     ArbitraryWaveformGenerator,
     Digitizer,
-    Identity,
     Instrument,
     OpticalSwitch,
     PhaseModulator,
@@ -26,15 +25,14 @@ from driver.hal import (
 from driver.interlock import Interlock, Interlocked
 from driver.interrupts import exit_on_signal, interrupts_held
 from driver.launch import DrivenLaunch, LaunchLimit
-from driver.links import make_link, takes_one_client
+from driver.links import make_link
 from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
 from driver.phase_modulator.awg_channel import AwgPhaseModulator
-from driver.processes import ProcessRef
 from driver.registry import DRIVERS, Link, SelfTesting, make_driver
 from driver.restoring import reconnect
-from driver.settings import ExpectSettings, InstrumentSettings, SafetySettings
-from driver.watch_plan import Watched, WatchPlan
+from driver.settings import InstrumentSettings, SafetySettings
+from driver.watching import watch_plan
 from scqc.core.errors import (
     ConnectError,
     InstrumentError,
@@ -231,7 +229,7 @@ class Bench:
         instrument = self.instrument(name)
         try:
             reconnect(instrument, timeout_s)
-            check_identity(name, self._settings[name].expect, instrument.identity)
+            self._settings[name].expect.check(name, instrument.identity)
         finally:
             # Asked for anew, a switch takes its shutter for closed.
             self._switches.clear()
@@ -306,7 +304,7 @@ class Bench:
             opening = {n: pool.submit(d.open) for n, d in drivers.items()}
             for name, future in opening.items():
                 try:
-                    check_identity(name, self._settings[name].expect, future.result())
+                    self._settings[name].expect.check(name, future.result())
                 except InstrumentError as error:
                     failures[name] = error
         for name in failures:
@@ -349,18 +347,9 @@ class Bench:
         """Start the process that makes the station safe if this one cannot."""
         if not self._supervision.watchdog:
             return
-        interlock, here = Interlock(), ProcessRef.here()
-        self._interlock = interlock
-        journal = self._supervision.journal
-        names = safe_order(list(self._settings), self._safety.on_exit)
-        plan = WatchPlan(
-            pid=here.pid,
-            started=here.started,
-            interlock=str(interlock.path),
-            instruments=tuple(_watched(n, self._settings[n]) for n in names),
-            locks=tuple(str(path) for path in self._lock.paths),
-            journal=str(journal.resolve()) if journal else "",
-            run_uuid=self._supervision.run_uuid,
+        self._interlock = interlock = Interlock()
+        plan = watch_plan(
+            self._settings, self._safety, self._supervision, self._lock, interlock
         )
         self._guard = Guard(plan, interlock, self.safe_state, self._lock.handles)
 
@@ -403,25 +392,3 @@ class Bench:
         if self._old_sigterm is not None:
             signal.signal(signal.SIGTERM, self._old_sigterm)
             self._old_sigterm = None
-
-
-def _watched(name: str, settings: InstrumentSettings) -> Watched:
-    exclusive = takes_one_client(settings.resource)
-    commands = None if settings.commands is None else settings.commands.model_dump()
-    return Watched(name, settings.driver, settings.resource, exclusive, commands)
-
-
-def check_identity(name: str, expect: ExpectSettings, found: Identity) -> None:
-    """Refuse an instrument that is not the expected one.
-
-    Raises
-    ------
-    ConnectError
-        Naming what differs.
-    """
-    for field in ("vendor", "model", "serial"):
-        wanted, got = getattr(expect, field), getattr(found, field)
-        if wanted is not None and wanted != got:
-            raise ConnectError(
-                name, "*IDN?", f"{field} is {got!r}, expected {wanted!r}"
-            )

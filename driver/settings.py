@@ -12,10 +12,12 @@ from pydantic import (
     model_validator,
 )
 
+from driver.hal import Identity
 from driver.links import check_resource
 from driver.optical_switch.commands import SwitchCommands
 from driver.registry import DRIVERS, Role, nearest
 from driver.set_points import SetPoints
+from scqc.core.errors import ConnectError
 from scqc.core.settings import Settings
 
 SignalName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z0-9_]+)+$")]
@@ -36,6 +38,20 @@ class ExpectSettings(Settings):
     vendor: str | None = None
     model: str | None = None
     serial: str | None = None
+
+    def check(self, name: str, found: Identity) -> None:
+        """Refuse an instrument that is not the expected one.
+
+        Raises
+        ------
+        ConnectError
+            Naming what differs.
+        """
+        for field in ("vendor", "model", "serial"):
+            wanted, got = getattr(self, field), getattr(found, field)
+            if wanted is not None and wanted != got:
+                reason = f"{field} is {got!r}, expected {wanted!r}"
+                raise ConnectError(name, "*IDN?", reason)
 
 
 class InstrumentSettings(Settings):
