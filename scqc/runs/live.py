@@ -316,7 +316,9 @@ class CvSession:
         duration_s = waveform.samples.shape[1] / waveform.rate_hz
         n_samples = math.ceil((duration_s + use.margin_s) * use.rate_hz)
         _, rx_port = self.bench.resolve("rx.rf")
-        config = DigitizerConfig(use.rate_hz, n_samples, {int(rx_port): use.range_v})
+        # Inputs of a box that has outputs too are called in1 and in2.
+        channel = int(rx_port.removeprefix("in"))
+        config = DigitizerConfig(use.rate_hz, n_samples, {channel: use.range_v})
         return [
             (kind, record(self.bench, kind, config, use.timeout_s)) for kind in KINDS
         ]
