@@ -25,6 +25,8 @@ ROLES = {
     "optical-switch": hal.OpticalSwitch,
 }
 SCPI = {"scpi", "scpi-events"}
+# One generator, one digitiser, one of the others: the transport is the same code.
+VISA = ("keysight.m8190a", "tektronix.mso", "thorlabs.pm100")
 SIGNALS = {
     "laser": "tx.laser",
     "attenuator": "tx.attenuator",
@@ -51,9 +53,20 @@ class MovableLight(PlainLight, AdjustableOptics):
 
 
 def backends(names):
-    """Return every driver on its usual link, those for SCPI over HiSLIP too."""
+    """Return every driver on its usual link, SCPI over HiSLIP and VISA too."""
     scpi = [name for name in names if DRIVERS[name].link in SCPI]
-    return [*names, *(f"{name} hislip" for name in scpi)]
+    visa = [name for name in names if name in VISA]
+    return [
+        *names,
+        *(f"{name} hislip" for name in scpi),
+        *(f"{name} visa" for name in visa),
+    ]
+
+
+def visa_name(endpoint):
+    """Return what VISA calls ``hislip://127.0.0.1:port/hislip0``."""
+    host, port = endpoint.split("/")[2].split(":")
+    return f"visa://TCPIP::{host}::hislip0,{port}::INSTR"
 
 
 def playing(role):
@@ -61,7 +74,7 @@ def playing(role):
     return backends([name for name, entry in DRIVERS.items() if role in entry.roles])
 
 
-def sampled(cases, every=3):
+def sampled(cases, every=4):
     """Return cases for a test: one in `every` always, the others in the soak."""
     return [
         pytest.param(
@@ -79,7 +92,8 @@ def opened(backend, light=None, wiring=None, faults=()):
     wanted, _, transport = backend.partition(" ")
     played = DRIVERS[wanted].roles
     name = next((n for n, (role, _) in KINDS.items() if role in played), "dut")
-    transports = {name: transport} if transport else {}
+    # VISA reaches our emulators by HiSLIP.
+    transports = {name: "hislip"} if transport else {}
     if light is None:
         times_ps = [np.arange(n, 900_000, 1000 * n) for n in (1, 2, 3, 4)]
         clicks = name == "tagger"
@@ -96,7 +110,9 @@ def opened(backend, light=None, wiring=None, faults=()):
         transports=transports,
     ) as lab:
         kind = DRIVERS[wanted].link
-        link = make_link(kind, name, lab.endpoints[name], io_timeout_s=2.0)
+        place = lab.endpoints[name]
+        place = visa_name(place) if transport == "visa" else place
+        link = make_link(kind, name, place, io_timeout_s=2.0)
         driver = make_driver(wanted, link)
         driver.open()
         try:

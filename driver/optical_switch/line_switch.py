@@ -86,7 +86,7 @@ class LineSwitch:
         self._link.query(self._commands.query)
 
     def safe_state(self, timeout_s: float) -> None:
-        """Close the switch, within `timeout_s` [s].
+        """Close the switch, within `timeout_s` [s] and one exchange more.
 
         Raises
         ------
@@ -121,5 +121,6 @@ class LineSwitch:
                 reason = f"set-point not taken: the state is {state[0]!r}"
                 raise DeviceError(self.name, command, [(-1, reason)])
             time.sleep(_POLL_S)
-            state = self._link.query(words.query, deadline.remaining_s() + _POLL_S)
+            # Short of time is not short of an answer: it gets its own deadline.
+            state = self._link.query(words.query, timeout_s)
         self._open = is_open

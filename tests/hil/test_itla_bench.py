@@ -40,9 +40,12 @@ LOST, LATE, GARBLED = (ConnectionLost,), (InstrumentTimeout,), (WireProtocolErro
 REFUSED = (DeviceError,)
 
 
-@pytest.fixture(params=[PtyFrameServer, TcpFrameServer])
+BOTH = pytest.mark.parametrize("wire", [PtyFrameServer, TcpFrameServer], indirect=True)
+
+
+@pytest.fixture(params=[PtyFrameServer])
 def wire(request):
-    """Serve a module with the given faults, on each kind of wire."""
+    """Serve a module, on a terminal unless a test says otherwise."""
     servers = []
 
     def serve(*faults, settle_scale=0.001, io_timeout_s=2.0):
@@ -74,6 +77,7 @@ def use(driver):
     return reading
 
 
+@BOTH
 def test_the_light_follows_the_registers(wire):
     device, driver = wire()
     driver.open()
@@ -120,7 +124,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("wire", [PtyFrameServer], indirect=True)
 @pytest.mark.parametrize(("at", "kind", "errors"), sampled(CASES))
 def test_fault_ends_in_its_typed_error_or_a_right_value(wire, at, kind, errors):
     device, driver = wire(io_timeout_s=IO_TIMEOUT_S)
@@ -234,6 +237,7 @@ def test_fine_tuning_leaves_the_light_on_and_more_does_not(wire):
     driver.close()
 
 
+@BOTH
 @pytest.mark.parametrize("held", [1, 2, 3])
 def test_a_part_of_a_frame_is_completed(wire, held):
     """Somebody stopped in the middle of a frame; the module waits for the rest."""
@@ -247,6 +251,7 @@ def test_a_part_of_a_frame_is_completed(wire, held):
     driver.close()
 
 
+@BOTH
 def test_late_bytes_never_answer_the_next_question(wire):
     device, driver = wire()
     driver.open()

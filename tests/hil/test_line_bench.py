@@ -76,9 +76,12 @@ def use_mbx(driver):
 USES = {"voa": use_voa, "epc": use_epc, "mbx": use_mbx}
 
 
-@pytest.fixture(params=[PtyLineServer, TcpLineServer])
+BOTH = pytest.mark.parametrize("wire", [PtyLineServer, TcpLineServer], indirect=True)
+
+
+@pytest.fixture(params=[PtyLineServer])
 def wire(request):
-    """Serve an instrument, on each kind of wire."""
+    """Serve an instrument, on a terminal unless a test says otherwise."""
     servers = []
 
     def serve(name, *faults, io_timeout_s=2.0):
@@ -97,6 +100,7 @@ def wire(request):
             server.close()
 
 
+@BOTH
 @pytest.mark.parametrize("name", EMULATED)
 def test_whole_use(wire, name):
     device, driver = wire(name)
@@ -150,7 +154,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("wire", [PtyLineServer], indirect=True)
 @pytest.mark.parametrize(("name", "at", "kind", "errors"), sampled(CASES))
 def test_fault_ends_in_its_typed_error(wire, name, at, kind, errors):
     device, driver = wire(name, io_timeout_s=IO_TIMEOUT_S)
@@ -192,6 +195,7 @@ def test_a_late_reply_never_answers_the_next_query(wire, idle_s):
     driver.close()
 
 
+@BOTH
 def test_a_reply_that_nobody_waits_for_is_dropped(wire):
     """Without the look at what has arrived, each answer would be the last one's."""
     _, driver = wire("voa")
