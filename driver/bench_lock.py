@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from driver.processes import ProcessRef
+from driver.transports.visa_names import VISA, parse_visa
 from scqc.core.errors import ConnectError
 
 _TRIES = 10
@@ -45,13 +46,15 @@ def runtime_folder() -> Path:
 
 def canonical(resource: str) -> str:
     """Return one spelling for all names of a resource."""
+    if resource.startswith(VISA):
+        resource = parse_visa("resource", resource).place
     scheme, mark, rest = resource.partition("://")
     if scheme != "serial":
         return resource.lower()
-    name = rest.partition("?")[0]
-    port = os.path.realpath(name)
+    given = rest.partition("?")[0]
+    port = os.path.realpath(given)
     # Names of pseudo-terminals are given to others as soon as one is closed.
-    return f"{scheme}{mark}{name if port.startswith('/dev/pts/') else port}"
+    return f"{scheme}{mark}{given if port.startswith('/dev/pts/') else port}"
 
 
 class BenchLock:

@@ -15,6 +15,8 @@ from driver.time_tagger.idq_link import IdqLink
 from driver.transports.hislip import HislipTransport
 from driver.transports.serial_port import ByteTransport, byte_transport
 from driver.transports.tcp import TcpTransport
+from driver.transports.visa_link import visa_stream, visa_transport
+from driver.transports.visa_names import VISA, parse_visa
 from driver.transports.zmq_link import ZmqLink, parse_zmq
 
 _BYTE_LINKS: dict[LinkKind, Callable[[ByteTransport, float, float], Link]] = {
@@ -39,9 +41,9 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         "scpi-crlf": scpi_transport,
         "scpi-events": scpi_transport,
         "websq": parse_websq,
-        "prompt": byte_transport,
-        "line": byte_transport,
-        "itla": byte_transport,
+        "prompt": byte_carrier,
+        "line": byte_carrier,
+        "itla": byte_carrier,
     }
     checks[kind](instrument, resource)
 
@@ -75,7 +77,7 @@ def make_link(
     if kind == "websq":
         return WebsqLink(instrument, resource, open_timeout_s, io_timeout_s)
     if kind in _BYTE_LINKS:
-        transport = byte_transport(instrument, resource)
+        transport = byte_carrier(instrument, resource)
         return _BYTE_LINKS[kind](transport, open_timeout_s, io_timeout_s)
     carrier = scpi_transport(instrument, resource)
     if kind == "scpi-events":
@@ -88,21 +90,42 @@ def scpi_transport(instrument: str, resource: str) -> ScpiTransport:
     """Return the transport, not yet open, for a SCPI resource.
 
     ``tcp://host:port`` is a plain byte stream, ``hislip://host:port/hislip0``
-    has messages and a device clear.
+    has messages and a device clear, ``visa://NAME`` is whatever VISA reaches.
 
     Raises
     ------
     RangeError
         If the resource has no such form.
     """
+    if resource.startswith(VISA):
+        return visa_transport(instrument, resource)
     if resource.startswith("hislip://"):
         return HislipTransport(instrument, resource)
     return TcpTransport(instrument, resource)
 
 
+def byte_carrier(instrument: str, resource: str) -> ByteTransport:
+    """Return the transport, not yet open, for an instrument on a byte stream.
+
+    ``serial:///dev/port?baud=rate``, ``socket://host:port`` or
+    ``visa://ASRL/dev/port::INSTR?baud=rate``.
+
+    Raises
+    ------
+    RangeError
+        If the resource has no such form.
+    """
+    if resource.startswith(VISA):
+        return visa_stream(instrument, resource)
+    return byte_transport(instrument, resource)
+
+
 def takes_one_client(resource: str) -> bool:
     """Return whether only one program at a time can talk through `resource`.
 
-    Serial ports, and serial device servers, are such.
+    Serial ports, serial device servers, and USB are such.
     """
+    if resource.startswith(VISA):
+        name = parse_visa("resource", resource).name
+        return name.upper().startswith(("ASRL", "USB"))
     return resource.startswith(("serial://", "socket://"))
