@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import TracebackType
@@ -29,7 +29,7 @@ from driver.links import make_link
 from driver.making_safe import make_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
 from driver.phase_modulator.awg_channel import AwgPhaseModulator
-from driver.registry import DRIVERS, Link, SelfTesting, make_driver
+from driver.registry import DRIVERS, Link, SelfTesting, Tappable, make_driver
 from driver.restoring import reconnect
 from driver.settings import InstrumentSettings, SafetySettings
 from driver.watching import watch_plan
@@ -59,6 +59,8 @@ class Bench:
     supervision : Supervision
     driven : DrivenLaunch
         What the generator's waveforms launch, for the limit of `safety`.
+    tap : callable, optional
+        Put between every link and its transport, to listen.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Bench:
         safety: SafetySettings | None = None,
         supervision: Supervision | None = None,
         driven: DrivenLaunch | None = None,
+        tap: Callable[[Any], Any] | None = None,
     ) -> None:
         self._settings = dict(instruments)
         self._wiring = dict(wiring)
@@ -81,6 +84,7 @@ class Bench:
         self._guard: Guard | None = None
         self._instruments: dict[str, Instrument] = {}
         self._links: dict[str, Link] = {}
+        self._tap = tap
         self._switches: dict[str, OpticalSwitch] = {}
         self._phases: dict[str, AwgPhaseModulator] = {}
         self._old_sigterm: Any = None
@@ -334,6 +338,8 @@ class Bench:
         )
         if isinstance(link, Interlocked):
             link.interlock = self._interlock
+        if self._tap is not None and isinstance(link, Tappable):
+            link.tap(self._tap)
         self._links[name] = link
         return make_driver(settings.driver, link, settings.commands)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from driver.hal import Identity
 from driver.interlock import Interlocked
@@ -57,6 +58,10 @@ class ByteSession(Interlocked, ABC):
         if self._identity is None:
             raise ConnectError(self.instrument, "identify", "the link was never opened")
         return self._identity
+
+    def tap(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something between this link and its transport, before it is opened."""
+        self._transport = wrap(self._transport)
 
     def open(self) -> Identity:
         """Connect and ask who is there.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from driver.hal import Instrument
 from driver.optical_switch.commands import SwitchCommands
@@ -36,6 +36,15 @@ class Link(Protocol):
     @property
     def instrument(self) -> str:
         """Name of the instrument."""
+        ...
+
+
+@runtime_checkable
+class Tappable(Protocol):
+    """A link that lets its traffic be listened to."""
+
+    def tap(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something between this link and its transport, before it is opened."""
         ...
 
 

@@ -9,9 +9,9 @@ be the one seen before. Only queries marked idempotent are ever sent twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -102,6 +102,10 @@ class ScpiLink(Interlocked):
         self._lock = threading.RLock()
         self._dirty = False
         self._identity: Identity | None = None
+
+    def tap(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something between this link and its transport, before it is opened."""
+        self._transport = wrap(self._transport)
 
     def open(self) -> Identity:
         """Connect and ask who is there.

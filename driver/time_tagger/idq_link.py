@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from driver.hal import Identity
 from driver.interlock import Interlocked
@@ -59,6 +60,10 @@ class IdqLink(Interlocked):
         if self._identity is None:
             raise ConnectError(self.instrument, "*IDN?", "the link was never opened")
         return self._identity
+
+    def tap(self, wrap: Callable[[Any], Any]) -> None:
+        """Put something between this link and its transport, before it is opened."""
+        self._transport = wrap(self._transport)
 
     def open(self) -> Identity:
         """Connect to both services and ask who is there.

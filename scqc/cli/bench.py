@@ -23,6 +23,12 @@ def devices(
     ] = False,
     host: Hosts = None,
     quick: Annotated[bool, typer.Option("--quick", help="Without self-tests.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="New file for all that goes over the wire.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Ask such a file, not instruments.", **IS_FILE)
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -40,7 +46,9 @@ def devices(
         from scqc.runs.devices import survey
         from scqc.runs.lab_config import load_config
 
-        rows = survey(load_config(config), self_test=not quick)
+        rows = survey(
+            load_config(config), self_test=not quick, record=record, replay=replay
+        )
     if as_json:
         show({"instruments": rows}, as_json)
     else:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from driver.bench import Bench
 from driver.guard import Supervision
+from driver.transports.recording import Recorder, recorded
 from scqc.core.errors import ConfigError, ConfigProblem, InstrumentError
 from scqc.runs.lab_config import LoadedConfig
+from scqc.runs.replay import replayed
 from scqc.runs.station import Station, station
+from sim_backends.wire.replay import read_transcript
+
+Tap = Callable[[Any], Any]
 
 #: Opened in its safe state and closed again: there is nothing to watch.
 NOT_ARMED = Supervision(watchdog=False)
@@ -21,7 +29,13 @@ NOT_ARMED = Supervision(watchdog=False)
 SELF_TEST_S = 120.0
 
 
-def survey(loaded: LoadedConfig, *, self_test: bool = True) -> list[dict[str, Any]]:
+def survey(
+    loaded: LoadedConfig,
+    *,
+    self_test: bool = True,
+    record: Path | None = None,
+    replay: Path | None = None,
+) -> list[dict[str, Any]]:
     """Ask each instrument who it is and how it is; leave it in its safe state.
 
     Parameters
@@ -29,22 +43,43 @@ def survey(loaded: LoadedConfig, *, self_test: bool = True) -> list[dict[str, An
     loaded : LoadedConfig
     self_test : bool
         Whether each is told to test itself, if it can.
+    record : Path, optional
+        New file for everything that goes over the wire.
+    replay : Path, optional
+        Such a file, to be asked in the place of the instruments.
 
     Returns
     -------
     list of dict
         Per instrument ``name``, ``role``, ``driver``, ``resource`` and either
         ``error``, or ``identity``, ``self_test`` and ``settings``.
+
+    Raises
+    ------
+    CaptureError
+        If the file to be written exists, or the one to be read is no transcript.
     """
     config = loaded.config
-    with station(config.instruments, config.wiring, config.sim) as place:
+    with ExitStack() as opened:
+        tap: Tap | None = None
+        if record is not None:
+            drivers = {name: s.driver for name, s in config.instruments.items()}
+            recorder = opened.enter_context(Recorder(record, drivers))
+            tap = partial(recorded, recorder=recorder)
+        if replay is None:
+            place = opened.enter_context(
+                station(config.instruments, config.wiring, config.sim)
+            )
+        else:
+            place = opened.enter_context(replayed(config, read_transcript(replay)))
         names = list(place.instruments)
+        ask = partial(_ask, place, self_test, tap)
         # Each is asked alone: one that fails hides nothing of the others.
         with ThreadPoolExecutor(max(1, len(names)), "survey") as pool:
-            return list(pool.map(lambda name: _ask(place, name, self_test), names))
+            return list(pool.map(ask, names))
 
 
-def _ask(place: Station, name: str, self_test: bool) -> dict[str, Any]:
+def _ask(place: Station, self_test: bool, tap: Tap | None, name: str) -> dict[str, Any]:
     settings = place.instruments[name]
     row: dict[str, Any] = {
         "name": name,
@@ -53,7 +88,7 @@ def _ask(place: Station, name: str, self_test: bool) -> dict[str, Any]:
         "resource": settings.resource,
     }
     try:
-        with Bench({name: settings}, {}, supervision=NOT_ARMED) as bench:
+        with Bench({name: settings}, {}, supervision=NOT_ARMED, tap=tap) as bench:
             instrument = bench.instrument(name)
             tested = "not asked"
             if self_test:
