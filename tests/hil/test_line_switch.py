@@ -8,9 +8,17 @@ from pydantic import ValidationError
 from role_kit import opened
 
 from driver.bench import Bench
+from driver.hal_light import (
+    AttenuatorConfig,
+    BiasConfig,
+    LaserConfig,
+    PolarisationConfig,
+)
 from driver.optical_switch.commands import SwitchCommands
 from driver.optical_switch.line_switch import LineSwitch
 from driver.settings import InstrumentSettings
+from driver.watch_plan import Watched, WatchPlan
+from driver.watchdog import SafetyActions
 from scqc.core.errors import DeviceError, InstrumentTimeout, WireProtocolError
 from sim_backends.faults import Fault, FaultPlan
 from sim_backends.serve import EmulatedInstrument, EmulatedLab, ServeRequest
@@ -129,3 +137,51 @@ def test_other_drivers_take_no_words():
         InstrumentSettings(
             role="awg", driver="keysight.m8190a", resource="tcp://h:1", commands=WORDS
         )
+
+
+def lit_switch(driver):
+    driver.set_open(True)
+
+
+def lit_laser(driver):
+    driver.configure(LaserConfig(193.4e12, 10.0))
+    driver.set_enabled(True, 5.0)
+
+
+def lit_attenuator(driver):
+    driver.set_attenuation(AttenuatorConfig(1.0))
+
+
+def lit_controller(driver):
+    driver.set_polarisation(PolarisationConfig({2: 1.5}))
+
+
+def lit_bias(driver):
+    driver.set_bias(BiasConfig(None, 2.0), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("backend", "light_up"),
+    [
+        ("generic.line_switch", lit_switch),
+        ("itla.msa", lit_laser),
+        ("ozoptics.dd100", lit_attenuator),
+        ("ozoptics.epc", lit_controller),
+        ("thorlabs.mbx", lit_bias),
+    ],
+)
+def test_the_watchdog_takes_over_the_port(backend, light_up):
+    with opened(backend) as (driver, served):
+        light_up(driver)
+        device = served.devices["dut"]
+        assert not device.is_safe
+        # The program is gone, and with it its hold on the port.
+        driver.close()
+        words = SwitchCommands().model_dump() if "switch" in backend else None
+        watched = Watched("dut", backend, served.endpoints["dut"], True, words)
+        plan = WatchPlan(1, 1, "unused", (watched,))
+        assert WatchPlan.from_line(plan.to_line()) == plan
+        actions = SafetyActions(plan)
+        actions.run()
+        assert actions.failures == {}
+        assert device.is_safe
