@@ -4,8 +4,8 @@
 
 Drivers in this process, emulators in another, over loopback:
 
-- query (``*IDN?``): median and 99th percentile, raw TCP, HiSLIP, and pyvisa's own
-  sessions of both for comparison;
+- query (``*IDN?``): median and 99th percentile, raw TCP, HiSLIP, our VISA link, and
+  pyvisa's own sessions for comparison;
 - fetch of a record of 16 MSa (int16, 32 MB) and upload of a waveform through the
   drivers; pyvisa-py reads the same record from the same emulator;
 - time tags of the ID900 into a capture: driver, check of the order, HDF5 and
@@ -117,7 +117,12 @@ def queries(places: dict[str, str], n: int) -> dict[str, Any]:
     import pyvisa
 
     rows: dict[str, Any] = {"echo between processes": echo(n)}
-    for name, place in (("tcp", places["scope"]), ("hislip", places["hislip"])):
+    ways = {
+        "tcp": places["scope"],
+        "hislip": places["hislip"],
+        "visa hislip": f"visa://{visa_names(places)['hislip']}",
+    }
+    for name, place in ways.items():
         link = cast(ScpiLink, make_link("scpi", name, place))
         link.open()
         rows[name] = latencies_us(lambda link=link: link.query("*IDN?"), n)  # type: ignore[misc]
@@ -157,8 +162,13 @@ def fetches(places: dict[str, str], n_samples: int, repeats: int) -> dict[str, A
     """Return how fast a record is read, an upload sent, and a record copied."""
     n_bytes = 2 * n_samples
     rows: dict[str, Any] = {}
-    for name in ("scope", "hislip"):
-        digitizer: Digitizer = opened(name, "keysight.infiniium", places[name])
+    ways = {
+        "tcp": places["scope"],
+        "hislip": places["hislip"],
+        "visa hislip": f"visa://{visa_names(places)['hislip']}",
+    }
+    for label, place in ways.items():
+        digitizer: Digitizer = opened(label, "keysight.infiniium", place)
         digitizer.configure(DigitizerConfig(1e9, n_samples, {1: 0.5}))
         digitizer.arm()
         digitizer.wait(60.0)
@@ -167,7 +177,6 @@ def fetches(places: dict[str, str], n_samples: int, repeats: int) -> dict[str, A
             start = time.perf_counter()
             digitizer.fetch(60.0)
             spent.append(time.perf_counter() - start)
-        label = "tcp" if name == "scope" else name
         rows[f"fetch {label}"] = {
             "mb_per_s": 1e-6 * n_bytes / statistics.median(spent),
             "first_mb_per_s": 1e-6 * n_bytes / spent[0],

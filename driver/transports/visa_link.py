@@ -53,6 +53,7 @@ class VisaTransport:
         self._name = parse_visa(instrument, resource)
         self._session: Any = None
         self._worker: Worker | None = None
+        self._timeout_ms = 0
         self._unsent = bytearray()
         self._restart()
 
@@ -99,7 +100,7 @@ class VisaTransport:
 
     def _let_go(self, wait_s: float) -> None:
         """Tell the worker to close the session; wait for it up to `wait_s` [s]."""
-        self._session = None
+        self._session, self._timeout_ms = None, 0
         worker, self._worker = self._worker, None
         self._restart()
         if worker is not None:
@@ -261,8 +262,12 @@ class VisaTransport:
         session, worker = self._require(action)
         remaining_s = max(deadline.remaining_s(), 1e-3)
 
+        timeout_ms = max(1, round(1e3 * remaining_s))
+
         def timed() -> T:
-            session.timeout = max(1, round(1e3 * remaining_s))
+            # Setting it takes as long as half a question.
+            if timeout_ms != self._timeout_ms:
+                session.timeout = self._timeout_ms = timeout_ms
             return job(session)
 
         try:
