@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from driver.registry import DRIVERS
 from scqc.runs import outcome
 from scqc.runs.bench_rules import SIGNALS
 from scqc.runs.config_problems import _model_of
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 CONFIG_PAGE = (ROOT / "docs/reference/config.md").read_text()
-TARGETS = ("run", "test", "check", "bench", "soak", "venv", "warm")
+TARGETS = ("run", "test", "check", "bench", "soak", "interop", "venv", "warm")
 CLI_PAGE = (ROOT / "docs/reference/cli.md").read_text()
 
 
@@ -112,3 +113,15 @@ def test_every_config_key_is_documented(model):
 def test_every_signal_is_documented():
     for signal in SIGNALS | rules.EVERY_SIGNAL | OPTICS_SIGNALS:
         assert f"`{signal}`" in CONFIG_PAGE, signal
+
+
+def test_every_driver_has_a_page_and_a_place_in_the_list():
+    index = (ROOT / "docs/drivers/README.md").read_text()
+    rows = {m[1]: m[0] for m in re.finditer(r"^\| \[`([\w.]+)`\].*$", index, re.M)}
+    assert set(rows) == set(DRIVERS)
+    for name, entry in DRIVERS.items():
+        page = re.search(r"\((\w+\.md)\)", rows[name])[1]
+        assert f"`{name}`" in (ROOT / "docs/drivers" / page).read_text(), name
+        for role, ports in entry.plays.items():
+            assert role in rows[name], (name, role)
+            assert f"`{ports[0]}`" in rows[name], (name, ports)
