@@ -132,3 +132,22 @@ def test_the_property_sees_a_missing_check(monkeypatch):
     link.open()
     wire.flips = [("back", 3)]
     assert link.read(Register.POWER) != 1000
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(Register).filter(lambda r: r != Register.POWER), WORDS)
+def test_a_late_sound_frame_is_no_answer(register, data):
+    """It arrives behind the question, before the answer; its checksum is right."""
+    wire = Wire()
+    link = ItlaLink(wire, 1.0, 1.0)
+    link.open()
+    wire.module.registers[Register.POWER] = 0x0123
+    to_wire, late = wire.write, [sealed(4, register, data)]
+
+    def write(sent, deadline):
+        if late:
+            wire.unread += late.pop()
+        to_wire(sent, deadline)
+
+    wire.write = write
+    assert link.read(Register.POWER) == 0x0123
