@@ -11,6 +11,7 @@ from sim_backends.devices.base import ScpiDevice
 from sim_backends.wire.scpi import (
     Command,
     HeaderTree,
+    quantity,
 )
 from sim_backends.wire.splitter import (
     BadStreamError,
@@ -188,3 +189,59 @@ def test_converter_codes(bits):
     codes = quantise(volts, 1.0, bits)
     one, half = 1 << (16 - bits), 1 << (bits - 1)
     assert codes.tolist() == [0, one, -one, (half - 1) * one, -half * one, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1550.12nm", (1550.12, "nm")),
+        ("6.0 dBm", (6.0, "dBm")),
+        ("-1.5E-1 DBM", (-0.15, "dBm")),
+        ("+.5", (0.5, "m")),
+        ("2e3M", (2000.0, "m")),
+        ("50 NM/S", (50.0, "nm/s")),
+    ],
+)
+def test_quantities(text, found):
+    assert quantity([text], 0, "m", "nm", "dBm", "nm/s") == found
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ([], -109),
+        (["1 parsec"], -131),
+        (["nm"], -104),
+        (["1,2"], -104),
+        (["nan"], -104),
+    ],
+)
+def test_quantities_that_are_none(given, code):
+    with pytest.raises(ScpiError) as caught:
+        quantity(given, 0, "m", "nm")
+    assert caught.value.code == code
+
+
+def test_a_header_without_a_number_is_both_outputs_of_the_board():
+    from sim_backends.devices.lab import Cables
+    from sim_backends.devices.redpitaya_stemlab import RedPitayaStemlab
+
+    class NoLight:
+        def play(self, *_):
+            """Nothing."""
+
+        stop = set_level = play
+
+    board = RedPitayaStemlab("board", Cables(NoLight(), {}))
+
+    def send(header, *parameters):
+        is_query = header.endswith("?")
+        path = header.rstrip("?").split(":")
+        return board.execute(board.resolve(path, list(parameters), is_query=is_query))
+
+    send("OUTPUT2:STATE", "ON")
+    assert [send(f"OUTPUT{n}:STATE?") for n in (1, 2)] == ["0", "1"]
+    send("OUTPUT:STATE", "ON")
+    assert [send(f"OUTPUT{n}:STATE?") for n in (1, 2)] == ["1", "1"]
+    send("OUTPUT3:STATE", "ON")
+    assert board.status.errors.pop()[0] == -114
