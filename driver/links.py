@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
 from driver.detector_bias.websq_link import WebsqLink, parse_websq
 from driver.laser.itla_link import ItlaLink
@@ -18,15 +20,17 @@ from driver.transports.tcp import TcpTransport
 from driver.transports.visa_link import visa_stream, visa_transport
 from driver.transports.visa_names import VISA, parse_visa
 from driver.transports.zmq_link import ZmqLink, parse_zmq
+from scqc.core.errors import ConfigError, ConfigProblem, RangeError
+from scqc.core.extensions import INSTRUMENTS
 
-_BYTE_LINKS: dict[LinkKind, Callable[[ByteTransport, float, float], Link]] = {
+_BYTE_LINKS: dict[str, Callable[[ByteTransport, float, float], Link]] = {
     "prompt": PromptLink,
     "line": LineLink,
     "itla": ItlaLink,
 }
 
 
-def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
+def check_resource(kind: LinkKind | str, instrument: str, resource: str) -> None:
     """Check the form of a resource for this kind of link.
 
     Raises
@@ -34,7 +38,7 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
     RangeError
         If the resource has another form.
     """
-    checks: dict[LinkKind, Callable[[str, str], object]] = {
+    checks: dict[str, Callable[[str, str], object]] = {
         "idq": parse_zmq,
         # Building a transport touches no port.
         "scpi": scpi_transport,
@@ -45,11 +49,14 @@ def check_resource(kind: LinkKind, instrument: str, resource: str) -> None:
         "line": byte_carrier,
         "itla": byte_carrier,
     }
-    checks[kind](instrument, resource)
+    if ":" in kind:
+        own_link(kind, instrument, resource, 1.0, 1.0)
+    else:
+        checks[kind](instrument, resource)
 
 
 def make_link(
-    kind: LinkKind,
+    kind: LinkKind | str,
     instrument: str,
     resource: str,
     open_timeout_s: float = 5.0,
@@ -72,6 +79,8 @@ def make_link(
     RangeError
         If the resource has not the form for this kind.
     """
+    if ":" in kind:
+        return own_link(kind, instrument, resource, open_timeout_s, io_timeout_s)
     if kind == "idq":
         return IdqLink(ZmqLink(instrument, resource), open_timeout_s, io_timeout_s)
     if kind == "websq":
@@ -84,6 +93,45 @@ def make_link(
         return EventLink(carrier, open_timeout_s, io_timeout_s)
     line_end = "\r\n" if kind == "scpi-crlf" else "\n"
     return ScpiLink(carrier, open_timeout_s, io_timeout_s, line_end=line_end)
+
+
+def own_link(
+    kind: str,
+    instrument: str,
+    resource: str,
+    open_timeout_s: float,
+    io_timeout_s: float,
+) -> Link:
+    """Build a link that a driver brings along, not yet open.
+
+    Parameters
+    ----------
+    kind : str
+        ``module:class``.
+    instrument, resource : str
+    open_timeout_s, io_timeout_s : float
+        Deadlines for connecting and for one exchange [s].
+
+    Raises
+    ------
+    RangeError
+        If the resource has another form.
+    ConfigError
+        If the class cannot be imported or built.
+    """
+    module, _, name = kind.partition(":")
+    try:
+        link_class = getattr(import_module(module), name)
+        made = link_class(instrument, resource, open_timeout_s, io_timeout_s)
+    except RangeError:
+        raise
+    except Exception as error:
+        # Somebody else's module may raise anything.
+        reason = f"this link cannot be made: {type(error).__name__}: {error}"
+        package = module.partition(".")[0]
+        problem = ConfigProblem(package, INSTRUMENTS, "link", kind, reason)
+        raise ConfigError([problem]) from error
+    return cast(Link, made)
 
 
 def scpi_transport(instrument: str, resource: str) -> ScpiTransport:

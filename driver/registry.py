@@ -11,6 +11,12 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from driver.hal import Instrument
 from driver.optical_switch.commands import SwitchCommands
 from scqc.core.errors import StateError
+from scqc.core.extensions import (
+    INSTRUMENTS,
+    extension_names,
+    extension_problem,
+    load_extension,
+)
 
 LinkKind = Literal[
     "scpi", "scpi-crlf", "scpi-events", "websq", "idq", "prompt", "line", "itla"
@@ -73,7 +79,11 @@ class DriverEntry:
         Each role of the instrument, and its ports for that role.
     module, class_name : str
         Where the class is.
-    link : LinkKind
+    link : LinkKind or str
+        One of the program's links, or ``module:class`` of another: built with the
+        instrument's name, resource, and deadlines for opening and for one
+        exchange [s]. That opens nothing, and raises RangeError for a resource of
+        another form.
     takes_commands : bool
         Whether its words are settings of the instrument.
     holds_levels : bool
@@ -83,7 +93,7 @@ class DriverEntry:
     plays: Mapping[Role, tuple[str, ...]]
     module: str
     class_name: str
-    link: LinkKind = "scpi"
+    link: LinkKind | str = "scpi"
     takes_commands: bool = False
     holds_levels: bool = False
 
@@ -102,7 +112,40 @@ class DriverEntry:
         return tuple(role for role, ports in self.plays.items() if port in ports)
 
 
-DRIVERS = {
+class DriverTable(dict[str, DriverEntry]):
+    """Drivers by name: the program's own, and what other distributions offer.
+
+    It counts and yields the program's own; others are looked up by their names.
+    """
+
+    def __init__(self, built_in: Mapping[str, DriverEntry]) -> None:
+        super().__init__(built_in)
+        self._offered: dict[str, DriverEntry] = {}
+
+    def __missing__(self, name: str) -> DriverEntry:
+        """Look for a driver that is not built in; keep it.
+
+        Raises
+        ------
+        KeyError
+            If nobody offers it.
+        ConfigError
+            If it is broken.
+        """
+        if name not in self._offered:
+            self._offered[name] = load_extension(INSTRUMENTS, name, DriverEntry)
+        return self._offered[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a driver, built in or offered."""
+        return super().__contains__(name) or name in extension_names(INSTRUMENTS)
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether the driver is the program's own."""
+        return super().__contains__(name)
+
+
+_BUILT_IN = {
     "keysight.m8190a": DriverEntry(
         {"awg": ("1", "2", "marker1", "marker2")},
         "driver.awg.keysight_m8190a",
@@ -184,12 +227,14 @@ DRIVERS = {
         takes_commands=True,
     ),
 }
+DRIVERS = DriverTable(_BUILT_IN)
 
 
 def nearest(name: str) -> str:
     """Return a hint which known driver `name` may have meant."""
-    close = difflib.get_close_matches(name, DRIVERS, n=1, cutoff=0.4)
-    known = ", ".join(sorted(DRIVERS))
+    names = sorted({*DRIVERS, *extension_names(INSTRUMENTS)})
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    known = ", ".join(names)
     return f"did you mean {close[0]!r}?" if close else f"known drivers: {known}"
 
 
@@ -211,13 +256,33 @@ def make_driver(
     ------
     StateError
         If there is no driver of that name.
+    ConfigError
+        If it is another distribution's, and broken.
     """
     if driver not in DRIVERS:
         raise StateError(
             link.instrument, "open", f"unknown driver {driver!r}, {nearest(driver)}"
         )
     entry = DRIVERS[driver]
-    driver_class = getattr(import_module(entry.module), entry.class_name)
+    driver_class = named_object(driver, entry.module, entry.class_name)
     if entry.takes_commands:
         return cast(Instrument, driver_class(link, commands))
     return cast(Instrument, driver_class(link))
+
+
+def named_object(driver: str, module: str, name: str) -> Any:
+    """Import what a driver's entry names.
+
+    Raises
+    ------
+    ConfigError
+        If it is another distribution's, and cannot be imported.
+    """
+    if DRIVERS.is_built_in(driver):
+        return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:
+        # Somebody else's module may raise anything.
+        reason = f"{module}:{name}: {type(error).__name__}: {error}"
+        raise extension_problem(INSTRUMENTS, driver, reason) from error

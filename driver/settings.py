@@ -81,7 +81,7 @@ class InstrumentSettings(Settings):
     def _well_formed(cls, value: str, info: ValidationInfo) -> str:
         # How an address is written hangs on the driver; an unknown one is told of.
         driver = info.data.get("driver")
-        if driver in DRIVERS:
+        if isinstance(driver, str) and driver in DRIVERS:
             check_resource(DRIVERS[driver].link, "resource", value)
         return value
 

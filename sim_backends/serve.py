@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -37,6 +37,7 @@ from sim_backends.devices.tektronix_mso import TektronixMso
 from sim_backends.devices.thorlabs_mbx import ThorlabsMbx
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
 from sim_backends.devices.thorlabs_pm100 import ThorlabsPm100
+from sim_backends.emulators import EmulatorTable, Server
 from sim_backends.faults import Fault, FaultPlan
 from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.photon_world import PhotonWorld
@@ -58,19 +59,6 @@ from sim_backends.world import World
 SIGNAL_INPUT = "rx.rf"
 # Instruments in a laboratory stay when the program dies; these stay as long.
 LINGER_S = 2.0
-
-
-class Server(Protocol):
-    """Serves one emulated instrument."""
-
-    @property
-    def endpoint(self) -> str:
-        """Where clients connect."""
-        ...
-
-    def close(self) -> None:
-        """Stop serving; calling it again does nothing."""
-        ...
 
 
 class EmulatedInstrument(Settings):
@@ -140,7 +128,9 @@ class EmulatedLab:
         faults = FaultPlan(name, [Fault(f.at, f.kind, f.count) for f in planned])
         driver = self._request.instruments[name].driver
         if driver not in _EMULATORS:
-            limit = f"no emulator for this driver; there are {', '.join(_EMULATORS)}"
+            limit = (
+                f"no emulator for this driver; there are {', '.join(_EMULATORS.names)}"
+            )
             raise ConfigError(
                 [
                     ConfigProblem(
@@ -274,23 +264,25 @@ def _mbx(
 
 
 #: For each driver: how its instrument is emulated, and on which wire it is served.
-_EMULATORS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Server]]] = {
-    "keysight.m8190a": (_awg, ScpiServer),
-    "tektronix.awg70000": (_tektronix_awg, ScpiServer),
-    "keysight.infiniium": (_scope, ScpiServer),
-    "redpitaya.stemlab": (_red_pitaya, ScpiServer),
-    "tektronix.mso": (_tektronix_scope, ScpiServer),
-    "keysight.n7776c": (_keysight_laser, ScpiServer),
-    "singlequantum.websq": (_websq, WebsqServer),
-    "thorlabs.pm100": (_power_meter, ScpiServer),
-    "idq.id900": (_tagger, ZmqTaggerServer),
-    "thorlabs.mdt693b": (_phase, line_server),
-    "itla.msa": (_itla, frame_server),
-    "ozoptics.dd100": (_dd100, line_server),
-    "ozoptics.epc": (_epc, line_server),
-    "thorlabs.mbx": (_mbx, line_server),
-    "generic.line_switch": (_line_switch, line_server),
-}
+_EMULATORS = EmulatorTable(
+    {
+        "keysight.m8190a": (_awg, ScpiServer),
+        "tektronix.awg70000": (_tektronix_awg, ScpiServer),
+        "keysight.infiniium": (_scope, ScpiServer),
+        "redpitaya.stemlab": (_red_pitaya, ScpiServer),
+        "tektronix.mso": (_tektronix_scope, ScpiServer),
+        "keysight.n7776c": (_keysight_laser, ScpiServer),
+        "singlequantum.websq": (_websq, WebsqServer),
+        "thorlabs.pm100": (_power_meter, ScpiServer),
+        "idq.id900": (_tagger, ZmqTaggerServer),
+        "thorlabs.mdt693b": (_phase, line_server),
+        "itla.msa": (_itla, frame_server),
+        "ozoptics.dd100": (_dd100, line_server),
+        "ozoptics.epc": (_epc, line_server),
+        "thorlabs.mbx": (_mbx, line_server),
+        "generic.line_switch": (_line_switch, line_server),
+    }
+)
 
 
 def _stop_on_signal(number: int, _frame: FrameType | None) -> None:
