@@ -104,9 +104,11 @@ class Generator:
         self.loaded_samples = 0
         with self._link.batch() as batch:
             batch += OFF
-            for row, n in enumerate(CHANNELS):
-                parts = [w.samples[row] for w in segments]
-                values = _buffer(parts, config.amplitude_vpp[n])
+        for row, n in enumerate(CHANNELS):
+            parts = [w.samples[row] for w in segments]
+            values = _buffer(parts, config.amplitude_vpp[n])
+            # The board takes a while over a buffer in text: one at a time.
+            with self._link.batch() as batch:
                 batch.append(f"SOUR{n}:TRAC:DATA:DATA {values}")
         self.loaded_samples = n_samples
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,10 +80,10 @@ class Generator:
         self._stop()
         self.outputs = {n: _Output() for n in CHANNELS}
 
-    def load(self, n: int, values: Sequence[float]) -> None:
-        """Fill a buffer with values in units of the amplitude."""
+    def load(self, n: int, values: NDArray[np.float32]) -> None:
+        """Fill a buffer with values, shape (n,), float32, in units of the amplitude."""
         self._stop()
-        self.outputs[n].samples = np.array(values, dtype=np.float32)
+        self.outputs[n].samples = values
 
     def switch(self, rows: tuple[int, ...], *, on: bool) -> None:
         """Connect or disconnect outputs; they play from the next trigger on."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import numpy as np
+
 from sim_backends.devices.base import Call, ScpiDevice
 from sim_backends.devices.lab import Cables
 from sim_backends.devices.redpitaya_halves import (
@@ -162,7 +164,12 @@ class RedPitayaStemlab(ScpiDevice):
     def _set_buffer(self, suffixes: tuple[int, ...], given: list[Parameter]) -> None:
         if len(given) > BUFFER_SAMPLES:
             raise ScpiError(-223, f"more than {BUFFER_SAMPLES} samples")
-        values = [number(given, k, -1.0, 1.0) for k in range(len(given))]
+        try:
+            values = np.array(given, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ScpiError(-104, "samples are numbers") from error
+        if not np.all(np.abs(values) <= 1.0):
+            raise ScpiError(-222, "samples are not within -1..1")
         for n in _rows(suffixes):
             self.generator.load(n, values)
 
