@@ -81,7 +81,15 @@ class Generator:
         self.outputs = {n: _Output() for n in CHANNELS}
 
     def load(self, n: int, values: NDArray[np.float32]) -> None:
-        """Fill a buffer with values, shape (n,), float32, in units of the amplitude."""
+        """Fill a buffer.
+
+        Parameters
+        ----------
+        n : int
+            The output.
+        values : ndarray, shape (n_samples,), float32 [1]
+            In units of the amplitude.
+        """
         self._stop()
         self.outputs[n].samples = values
 
