@@ -55,7 +55,7 @@ def load_extension(group: str, name: str, kind: type[T]) -> T:
         reason = f"cannot be loaded: {type(error).__name__}: {error}"
         raise _broken(point, reason) from error
     if not isinstance(found, kind):
-        reason = f"is a {type(found).__name__}, expected a {kind.__name__}"
+        reason = f"is of type {type(found).__name__}, expected {kind.__name__}"
         raise _broken(point, reason)
     return found
 
