@@ -15,7 +15,7 @@ from driver.time_tagger.merging import largest_step_back, merge_tags, settle
 from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.lab import Cables
 from sim_backends.devices.thorlabs_mdt693b import ThorlabsMdt693b
-from sim_backends.wire.pty_line import _Line
+from sim_backends.wire.pty_line import LineConversation
 from sim_backends.wire.zmq_tagger import ZmqTaggerServer
 
 times = st.lists(st.integers(0, 2**61 - 1), max_size=40)
@@ -84,14 +84,16 @@ def test_commands_cut_anywhere_are_the_same_commands(data):
     commands = ["id?", "xvoltage=3.5", "xvoltage?", "nonsense", "zmax?", ""]
     sent = "\r".join(data.draw(st.lists(st.sampled_from(commands), max_size=6))) + "\r"
     whole, pieces = (
-        _Line(ThorlabsMdt693b("phase", Cables(ClickingLight(), {})), threading.Event())
+        LineConversation(
+            ThorlabsMdt693b("phase", Cables(ClickingLight(), {})), threading.Event()
+        )
         for _ in range(2)
     )
-    expected, _ = whole.feed(sent.encode())
+    expected = whole.feed(sent.encode()).data
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
     bounds = [0, *cuts, len(sent)]
     got = b"".join(
-        pieces.feed(sent[a:b].encode())[0] for a, b in itertools.pairwise(bounds)
+        pieces.feed(sent[a:b].encode()).data for a, b in itertools.pairwise(bounds)
     )
     assert got == expected
 
