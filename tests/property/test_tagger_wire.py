@@ -21,7 +21,9 @@ from sim_backends.wire.zmq_tagger import ZmqTaggerServer
 times = st.lists(st.integers(0, 2**61 - 1), max_size=40)
 
 
+# The first example compiles: no deadline.
 @given(st.dictionaries(st.integers(1, 4), times, min_size=1))
+@settings(deadline=None)
 def test_merging_is_sorting_by_time_then_input(found):
     arrays = {n: np.array(sorted(t), dtype=np.int64) for n, t in found.items()}
     merged, channels = merge_tags(arrays)
@@ -30,6 +32,7 @@ def test_merging_is_sorting_by_time_then_input(found):
 
 
 @given(times.filter(bool))
+@settings(deadline=None)
 def test_settling_is_sorting(found):
     run = np.array(found, dtype=np.int64)
     back = largest_step_back(run)
