@@ -7,7 +7,7 @@ A fault strikes at a *verb* of the instrument (``identify``, ``configure``,
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -16,21 +16,36 @@ from sim_backends.settings import FaultKind, FaultVerb
 
 KINDS: tuple[str, ...] = get_args(FaultKind)
 VERBS: tuple[str, ...] = get_args(FaultVerb)
-DATA_KINDS = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
+TAG_KINDS = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
+SAMPLE_KINDS = ("clipping", "dropped-samples")
+# A record that is damaged, or not of this trigger.
+DATA_KINDS = (*TAG_KINDS, *SAMPLE_KINDS, "stale-trigger")
 # What an instrument does wrong of itself, while its wire works.
 DEVICE_KINDS = ("execution-error", "pending-forever", "mode-hop")
 # What can strike a command that has no reply.
 SILENT_KINDS = ("drop-connection", "not-taken", "reboot", "queue-overflow")
 LATE_S = 0.6
+# A reply that drips takes longer than a late one, but never pauses for so long.
+DRIP_S, DRIPS = 0.9, 9
+
+
+def drip(reply: bytes, closing: threading.Event) -> Iterator[bytes]:
+    """Yield a reply in pieces, spread over `DRIP_S` [s] unless `closing` is set."""
+    size = max(1, -(-len(reply) // DRIPS))
+    starts = range(0, len(reply), size)
+    for at in starts:
+        closing.wait(DRIP_S / len(starts))
+        yield reply[at : at + size]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong `count` times."""
+    """One thing that goes wrong `count` times, having gone right `after` times."""
 
     at: str
     kind: str
     count: int = 1
+    after: int = 0
 
 
 class FaultPlan:
@@ -50,6 +65,7 @@ class FaultPlan:
     def __init__(self, instrument: str, faults: Iterable[Fault] = ()) -> None:
         self._faults = tuple(faults)
         self._left = [fault.count for fault in self._faults]
+        self._spared = [fault.after for fault in self._faults]
         self._lock = threading.Lock()
         problems = []
         for fault in self._faults:
@@ -85,7 +101,11 @@ class FaultPlan:
     def _take(self, verb: str, kinds: Sequence[str]) -> str | None:
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if self._left[index] and fault.at == verb and fault.kind in kinds:
+                if fault.at != verb or fault.kind not in kinds:
+                    continue
+                if self._spared[index]:
+                    self._spared[index] -= 1
+                elif self._left[index]:
                     self._left[index] -= 1
                     return fault.kind
         return None

@@ -125,7 +125,9 @@ class EmulatedLab:
 
     def _device(self, name: str) -> Any:
         planned = self._request.sim.faults.get(name, [])
-        faults = FaultPlan(name, [Fault(f.at, f.kind, f.count) for f in planned])
+        faults = FaultPlan(
+            name, [Fault(f.at, f.kind, f.count, f.after) for f in planned]
+        )
         driver = self._request.instruments[name].driver
         if driver not in _EMULATORS:
             limit = (

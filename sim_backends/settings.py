@@ -38,6 +38,8 @@ FaultKind = Literal[
     "drop-connection",
     "no-reply",
     "half-block",
+    "cut-block",
+    "slow-drip",
     "garbage",
     "wrong-identity",
     "late-reply",
@@ -46,6 +48,9 @@ FaultKind = Literal[
     "not-taken",
     "reboot",
     "queue-overflow",
+    "clipping",
+    "dropped-samples",
+    "stale-trigger",
     "lost-tags",
     "overflow",
     "out-of-order",
@@ -167,11 +172,15 @@ class DigitizerSettings(Settings):
 
 
 class FaultSettings(Settings):
-    """Something that goes wrong, `count` times, at a named point of a device."""
+    """Something that goes wrong, `count` times, at a named point of a device.
+
+    It strikes from the time after the first `after` on.
+    """
 
     at: FaultVerb
     kind: FaultKind
     count: int = Field(1, ge=1, le=1_000_000)
+    after: int = Field(0, ge=0, le=1_000_000)
 
 
 class SimSettings(Settings):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim_backends.devices.base import ScpiDevice
 from sim_backends.devices.lab import Cables
-from sim_backends.faults import FaultPlan
+from sim_backends.faults import TAG_KINDS, FaultPlan
 from sim_backends.wire.scpi import (
     Command,
     Handler,
@@ -72,18 +72,24 @@ class IdqId900(ScpiDevice):
     ) -> None:
         super().__init__(name, IDENTITY, faults)
         self._cables = cables
+        self._generation = 0
+        self.reset()
+        self._counted: dict[int, NDArray[np.int64]] | None = None
+        # Tags of the record before, which a stale trigger delivers again.
+        self._delivered: dict[int, NDArray[np.int64]] = {}
+        self._worker: threading.Thread | None = None
+        self._add_inputs()
+        self._add_routes()
+        self._add_record()
+
+    def reset(self) -> None:
+        """Return to the power-on state."""
         self.inputs = {n: _Input() for n in INPUTS}
         self._links = {f"RAW{n}": f"TSCO{n}" for n in INPUTS}
         self._links |= {f"TSCO{n}": f"DELA{n}" for n in INPUTS}
         self._links |= {f"DELA{n}": f"INPU{n}" for n in INPUTS}
         self._duration_ps, self._enabled = 10**12, False
-        self._stage, self._asked = "IDLE", False
-        self._generation = 0
-        self._counted: dict[int, NDArray[np.int64]] | None = None
-        self._worker: threading.Thread | None = None
-        self._add_inputs()
-        self._add_routes()
-        self._add_record()
+        self._stop()
 
     def connect(self, channel: int, sink: Sink | None) -> None:
         """Send the tags of `channel` to `sink` from now on; None sends nowhere."""
@@ -259,14 +265,18 @@ class IdqId900(ScpiDevice):
 
     def _damage(self, sending: dict[int, NDArray[np.int64]]) -> None:
         """Apply the fault that strikes this record, if any."""
-        kinds = ("lost-tags", "overflow", "out-of-order", "wrong-channels")
-        kind = self.faults.take_data("fetch", *kinds)
-        if kind == "wrong-channels":
+        fresh, stale = dict(sending), self._delivered
+        kind = self.faults.take_data("fetch", *TAG_KINDS, "stale-trigger")
+        if kind == "stale-trigger":
+            none = np.zeros(0, dtype=np.int64)
+            sending.update({n: stale.get(n, none) for n in sending})
+        elif kind == "wrong-channels":
             rotated = [*sending.values()][1:] + [*sending.values()][:1]
             sending.update(zip(sending, rotated, strict=True))
         elif kind is not None:
             for n, tags in sending.items():
                 sending[n] = self._damaged(n, kind, tags)
+        self._delivered = fresh
 
     def _damaged(self, n: int, kind: str, tags: NDArray[np.int64]) -> NDArray[np.int64]:
         if kind == "lost-tags":

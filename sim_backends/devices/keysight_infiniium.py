@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim_backends.devices.base import ScpiDevice
+from sim_backends.devices.damage import as_long_as, is_stale, seen_by_converter
 from sim_backends.devices.lab import Cables
 from sim_backends.faults import FaultPlan
 from sim_backends.wire.scpi import (
@@ -215,14 +216,17 @@ class KeysightInfiniium(ScpiDevice):
         self._worker.start()
 
     def _record(self, generation: int, n_samples: int, rate_hz: float) -> None:
-        volts = self._cables.record(n_samples, rate_hz)
+        volts = seen_by_converter(self._cables.record(n_samples, rate_hz), self.faults)
         with self.lock:
             self._record_time_s = self._bench_time_s
             self._bench_time_s += n_samples / rate_hz
             if generation != self._generation:
                 return
+            stale = is_stale(self.faults)
             for n, channel in self._inputs.items():
-                if channel.shown:
+                if channel.shown and stale:
+                    channel.codes = as_long_as(channel.codes, n_samples)
+                elif channel.shown:
                     seen = volts if n == self._input_channel else np.zeros_like(volts)
                     channel.codes = quantise(
                         seen - np.float32(channel.offset_v), channel.range_v, self._bits

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scqc.core.errors import StateError
+from sim_backends.devices.damage import is_stale, seen_by_converter
 from sim_backends.devices.lab import Cables
+from sim_backends.faults import FaultPlan
 from sim_backends.wire.scpi import Reply
 from sim_backends.wire.status import ScpiError
 
@@ -152,14 +154,22 @@ class Recorder:
     cables : Cables
     lock : RLock
         The device's.
+    faults : FaultPlan
+        The device's.
     input_channel : int
         The input that the detector is plugged into.
     """
 
     def __init__(
-        self, name: str, cables: Cables, lock: threading.RLock, input_channel: int
+        self,
+        name: str,
+        cables: Cables,
+        lock: threading.RLock,
+        faults: FaultPlan,
+        input_channel: int,
     ) -> None:
         self._name, self._cables, self._lock = name, cables, lock
+        self._faults = faults
         self._input_channel = input_channel
         self._generation = 0
         self._worker: threading.Thread | None = None
@@ -224,16 +234,21 @@ class Recorder:
 
     def _record(self, generation: int, n_samples: int, rate_hz: float) -> None:
         # A delay of -8192 records nothing after the trigger.
-        volts = self._cables.record(max(n_samples, 1), rate_hz)[:n_samples]
+        volts = seen_by_converter(
+            self._cables.record(max(n_samples, 1), rate_hz)[:n_samples], self._faults
+        )
         with self._lock:
             if generation != self._generation:
                 return
+            # The ring is full of what was recorded before.
+            stale = is_stale(self._faults)
             self.position = self.end
             for n, ring in self.rings.items():
                 seen = volts if n == self._input_channel else np.zeros_like(volts)
                 codes = quantise(seen, GAINS_V[self.gains[n]])
                 at = (self.position + np.arange(n_samples)) % BUFFER_SAMPLES
-                ring[at] = codes
+                if not stale:
+                    ring[at] = codes
             self.end = (self.position + n_samples) % BUFFER_SAMPLES
             self._running, self.full = False, True
 

@@ -66,7 +66,7 @@ class RedPitayaStemlab(ScpiDevice):
     ) -> None:
         super().__init__(name, IDENTITY, faults)
         self.generator = Generator(name, cables)
-        self.recorder = Recorder(name, cables, self.lock, input_channel)
+        self.recorder = Recorder(name, cables, self.lock, self.faults, input_channel)
         self.generator.on_start = lambda: self.recorder.triggered("AWG_PE")
         cables.on_trigger(self._pulse)
         self._pins: dict[str, str] = {}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim_backends.devices.base import INHERITED, ScpiDevice
+from sim_backends.devices.damage import as_long_as, is_stale, seen_by_converter
 from sim_backends.devices.keysight_infiniium import quantise
 from sim_backends.devices.lab import Cables
 from sim_backends.faults import FaultPlan
@@ -310,14 +311,17 @@ class TektronixMso(ScpiDevice):
         self._worker.start()
 
     def _record(self, generation: int, n_samples: int, rate_hz: float) -> None:
-        volts = self._cables.record(n_samples, rate_hz)
+        volts = seen_by_converter(self._cables.record(n_samples, rate_hz), self.faults)
         with self.lock:
             if generation != self._generation:
                 return
+            stale = is_stale(self.faults)
             for n, channel in self.inputs.items():
                 seen = volts if n == self._input_channel else np.zeros_like(volts)
                 offset_v = channel.offset_v - channel.position * channel.scale_v
-                if channel.shown:
+                if channel.shown and stale:
+                    channel.codes = as_long_as(channel.codes, n_samples)
+                elif channel.shown:
                     channel.codes = quantise(
                         seen - np.float32(offset_v),
                         channel.scale_v * SPAN_DIVISIONS,

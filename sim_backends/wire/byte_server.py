@@ -12,19 +12,44 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from sim_backends.faults import drip
 
 _POLL_S = 0.02
 _JOIN_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What follows received bytes.
+
+    Parameters
+    ----------
+    data : bytes
+    drops : bool
+        Whether the link is dropped behind it.
+    drips : bool
+        Whether it comes slowly, in small pieces.
+    """
+
+    data: bytes = b""
+    drops: bool = False
+    drips: bool = False
+
+    def pieces(self, closing: threading.Event) -> Iterable[bytes]:
+        """Return what to send, piece by piece; `closing` ends the waiting."""
+        return drip(self.data, closing) if self.drips else [self.data]
+
+
 class Conversation(Protocol):
     """Turns the bytes of one connection into the bytes that answer them."""
 
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Take received bytes; return the answer, and whether to drop the link."""
+    def feed(self, data: bytes) -> Answer:
+        """Take received bytes; return the answer to them."""
         ...
 
 
@@ -88,10 +113,12 @@ class PtyServer:
             ours, theirs = self._terminal
             if not select.select([ours], [], [], _POLL_S)[0]:
                 continue
-            reply, dropped = talk.feed(os.read(ours, 1 << 16))
-            while reply:
-                reply = reply[os.write(ours, reply) :]
-            if dropped:
+            answer = talk.feed(os.read(ours, 1 << 16))
+            for piece in answer.pieces(self._closing):
+                rest = piece
+                while rest:
+                    rest = rest[os.write(ours, rest) :]
+            if answer.drops:
                 self._terminal = self._make()
                 os.close(ours)
                 os.close(theirs)
@@ -154,9 +181,10 @@ class TcpByteServer:
                 continue
             if not data:
                 return
-            reply, dropped = talk.feed(data)
-            connection.sendall(reply)
-            if dropped:
+            answer = talk.feed(data)
+            for piece in answer.pieces(self._closing):
+                connection.sendall(piece)
+            if answer.drops:
                 return
 
 

@@ -182,14 +182,14 @@ class _DataStream:
         self._left -= received
         return received
 
-    def sendall(self, parts: list[bytes | memoryview]) -> None:
-        """Send a reply that consists of `parts`; a cleared one is not sent."""
+    def sendall(self, parts: list[bytes | memoryview], whole: bool = True) -> None:
+        """Send `parts` of a reply, all of it if `whole`; a cleared one is not sent."""
         last = len(parts) - 1
         for index, part in enumerate(parts):
             view = memoryview(part)
             while not self._state.clearing.is_set():
                 chunk, view = view[:MAX_MESSAGE_BYTES], view[MAX_MESSAGE_BYTES:]
-                ends = index == last and not len(view)
+                ends = whole and index == last and not len(view)
                 kind = DATA_END if ends else DATA
                 self._state.unread = self._state.unread or ends
                 self._state.sync.send(kind, 0, self._message_id, chunk)

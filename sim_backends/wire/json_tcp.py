@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from sim_backends.devices.singlequantum_websq import SingleQuantumWebSq
-from sim_backends.faults import LATE_S
+from sim_backends.faults import LATE_S, drip
 
 END = b"\x17"
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
@@ -140,7 +140,14 @@ class WebsqServer:
         kind = faults.take(client.verb, replying=True)
         if kind in {"drop-connection", "reboot"}:
             self._cut(reboot=kind == "reboot")
-        client.connection.sendall(self._spoiled(client.verb, kind, told))
+        data = self._spoiled(client.verb, kind, told)
+        if kind == "slow-drip":
+            for piece in drip(data, self._closing):
+                client.connection.sendall(piece)
+            return
+        client.connection.sendall(data)
+        if kind == "cut-block":
+            self._cut(reboot=False)
 
     def _cut(self, *, reboot: bool) -> None:
         if reboot:
@@ -167,7 +174,8 @@ class WebsqServer:
             return data.replace(b"0.0", b"NaN", 1)
         if kind == "garbage":
             return GARBAGE + END
-        return data[: len(data) // 2] if kind == "half-block" else data
+        half = kind in {"half-block", "cut-block"}
+        return data[: len(data) // 2] if half else data
 
     def _count(self) -> None:
         """Serve the counts: a line at the end of each period."""
@@ -206,7 +214,12 @@ class WebsqServer:
             try:
                 if kind == "drop-connection":
                     raise ConnectionError("cut")
-                reader.sendall(data)
+                if kind == "cut-block":
+                    reader.sendall(data[: len(data) // 2])
+                    raise ConnectionError("cut")
+                slow = kind == "slow-drip"
+                for piece in drip(data, self._closing) if slow else [data]:
+                    reader.sendall(piece)
             except OSError:
                 self._readers.remove(reader)
                 reader.close()

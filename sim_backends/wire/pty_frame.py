@@ -9,7 +9,12 @@ import threading
 from typing import Protocol
 
 from sim_backends.faults import LATE_S, FaultPlan
-from sim_backends.wire.byte_server import PtyServer, TcpByteServer, has_terminals
+from sim_backends.wire.byte_server import (
+    Answer,
+    PtyServer,
+    TcpByteServer,
+    has_terminals,
+)
 
 FRAME_BYTES = 4
 BAUD = 9600
@@ -20,6 +25,8 @@ WIRE_KINDS = (
     "drop-connection",
     "no-reply",
     "half-block",
+    "cut-block",
+    "slow-drip",
     "garbage",
     "late-reply",
     "wrong-length",
@@ -70,10 +77,10 @@ class FrameConversation:
         self._device, self._closing = device, closing
         self._pending = b""
 
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Take received bytes; return the answer, and whether to drop the link."""
+    def feed(self, data: bytes) -> Answer:
+        """Take received bytes; return the answer to them."""
         self._pending += data
-        reply = b""
+        reply, drips = b"", False
         while len(self._pending) >= FRAME_BYTES:
             frame = self._pending[:FRAME_BYTES]
             self._pending = self._pending[FRAME_BYTES:]
@@ -88,9 +95,12 @@ class FrameConversation:
                 continue
             kind = self._device.faults.take_data(verb, *WIRE_KINDS)
             if kind == "drop-connection":
-                return reply, True
+                return Answer(reply, drops=True)
             reply += self._spoiled(kind, sealed(FROM_MODULE | status, frame[1], answer))
-        return reply, False
+            if kind == "cut-block":
+                return Answer(reply, drops=True)
+            drips = drips or kind == "slow-drip"
+        return Answer(reply, drips=drips)
 
     def _spoiled(self, kind: str | None, reply: bytes) -> bytes:
         """Return the reply as the fault leaves it."""
@@ -100,7 +110,7 @@ class FrameConversation:
             self._closing.wait(LATE_S)
         elif kind == "garbage":
             return GARBAGE
-        elif kind == "half-block":
+        elif kind in {"half-block", "cut-block"}:
             return reply[: FRAME_BYTES // 2]
         elif kind == "wrong-length":
             return reply + reply[:1]

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sim_backends.faults import LATE_S, FaultPlan
-from sim_backends.wire.byte_server import PtyServer, TcpByteServer, has_terminals
+from sim_backends.wire.byte_server import (
+    Answer,
+    PtyServer,
+    TcpByteServer,
+    has_terminals,
+)
 
 GARBAGE = b"\x00\xff\xfe~garbage~\x80>"
 PROMPT = b"> "
@@ -15,6 +20,8 @@ WIRE_KINDS = (
     "drop-connection",
     "no-reply",
     "half-block",
+    "cut-block",
+    "slow-drip",
     "garbage",
     "wrong-identity",
     "late-reply",
@@ -77,11 +84,11 @@ class LineConversation:
         self._device, self._closing = device, closing
         self._pending = b""
 
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Take received bytes; return the answer, and whether to drop the link."""
+    def feed(self, data: bytes) -> Answer:
+        """Take received bytes; return the answer to them."""
         self._pending += data.replace(b"\n", b"\r")
         *commands, self._pending = self._pending.split(b"\r")
-        reply = b""
+        reply, drips = b"", False
         for raw in commands:
             if not raw:
                 continue
@@ -91,9 +98,12 @@ class LineConversation:
             kinds = WIRE_KINDS if whole else WIRE_KINDS[:1]
             kind = self._device.faults.take_data(verb, *kinds)
             if kind == "drop-connection":
-                return reply, True
+                return Answer(reply, drops=True)
             reply += self._spoiled(kind, whole)
-        return reply, False
+            if kind == "cut-block":
+                return Answer(reply, drops=True)
+            drips = drips or kind == "slow-drip"
+        return Answer(reply, drips=drips)
 
     def _spoiled(self, kind: str | None, reply: bytes) -> bytes:
         """Return the reply as the fault leaves it."""
@@ -103,7 +113,7 @@ class LineConversation:
             self._closing.wait(LATE_S)
         elif kind == "garbage":
             return GARBAGE + self._device.line_format.line_end
-        elif kind == "half-block":
+        elif kind in {"half-block", "cut-block"}:
             return reply[: len(reply) // 2]
         elif kind == "wrong-length":
             return reply + reply

@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 
 from scqc.core.errors import CaptureError
-from sim_backends.wire.byte_server import TcpByteServer
+from sim_backends.wire.byte_server import Answer, TcpByteServer
 from sim_backends.wire.zmq_tagger import bound
 
 FORMAT, VERSION = "scqc-transcript", 1
@@ -151,10 +151,10 @@ class _Conversation:
     def __init__(self, script: Script, _closing: threading.Event) -> None:
         self._script = script
 
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Take received bytes; return the answer, and whether to drop the link."""
+    def feed(self, data: bytes) -> Answer:
+        """Take received bytes; return the answer to them."""
         answer, matched = self._script.hear(data)
-        return answer, not matched
+        return Answer(answer, drops=not matched)
 
 
 def replay_stream(script: Script, port: int = 0) -> TcpByteServer:

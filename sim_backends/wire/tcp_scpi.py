@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from sim_backends.devices.base import INHERITED, Call, ScpiDevice
-from sim_backends.faults import LATE_S
+from sim_backends.faults import LATE_S, drip
 from sim_backends.wire.scpi import (
     Reply,
 )
@@ -116,7 +116,7 @@ class ScpiServer:
     def run_client(self, connection: socket.socket) -> None:
         """Serve one connection until the client leaves."""
 
-        def send(parts: list[bytes | memoryview]) -> None:
+        def send(parts: list[bytes | memoryview], _ends: bool) -> None:
             for part in parts:
                 connection.sendall(part)
 
@@ -132,7 +132,7 @@ class ScpiSession:
     source : Source
         Where the client's bytes come from.
     send : callable
-        Takes the parts of one reply.
+        Takes the parts of one reply, and whether it ends with them.
     hurry : threading.Event
         Ends the wait of a late reply.
     """
@@ -141,7 +141,7 @@ class ScpiSession:
         self,
         device: ScpiDevice,
         source: Source,
-        send: Callable[[list[bytes | memoryview]], None],
+        send: Callable[[list[bytes | memoryview], bool], None],
         hurry: threading.Event,
     ) -> None:
         self._device, self._send_parts = device, send
@@ -227,13 +227,21 @@ class ScpiSession:
             parts = [GARBAGE]
         elif fault == "wrong-identity":
             parts = [b"Somebody Else,Model X,0,0\n"]
-        elif fault == "half-block":
+        elif fault in {"half-block", "cut-block"}:
             parts = _first_half(parts)
         elif fault == "not-a-number":
             parts = [b"NAN" + end]
         elif fault == "wrong-length":
             parts = [_of_another_length(b"".join(parts).removesuffix(end)) + end]
-        self._send_parts(parts)
+        if fault == "slow-drip":
+            whole, done = b"".join(parts), 0
+            for piece in drip(whole, self._hurry):
+                done += len(piece)
+                self._send_parts([piece], done == len(whole))
+            return
+        self._send_parts(parts, fault != "cut-block")
+        if fault == "cut-block":
+            raise DropConnectionError
 
 
 def _joined(replies: list[Reply], end: bytes) -> list[bytes | memoryview]:

@@ -30,6 +30,18 @@ from sim_backends.wire.status import ScpiError
 
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
 CHUNK_TAGS = 1 << 20
+# A message comes whole or not at all, so none drips and none is cut.
+WIRE_KINDS = (
+    "drop-connection",
+    "reboot",
+    "no-reply",
+    "late-reply",
+    "half-block",
+    "wrong-length",
+    "garbage",
+    "not-a-number",
+    "wrong-identity",
+)
 _POLL_MS = 20
 _REBIND_S = 2.0
 _JOIN_S = 5.0
@@ -97,6 +109,12 @@ class ZmqTaggerServer:
                 continue
             if call.command.verb != INHERITED:
                 verb = call.command.verb
+            faults = self.device.faults
+            if not call.is_query and faults.take_data(verb, "not-taken"):
+                continue
+            if not call.is_query and faults.take_data(verb, "execution-error"):
+                replies.append("-200,Execution error")
+                continue
             reply = self.device.execute(call)
             if isinstance(reply, str):
                 replies.append(reply)
@@ -134,8 +152,11 @@ class _Answerer:
                 continue
             *route, request = self._socket.recv_multipart()
             verb, reply = self._answer(request.decode(errors="replace"))
-            kind = self._device.faults.take(verb, replying=True)
-            if kind == "drop-connection":
+            kind = self._device.faults.take_data(verb, *WIRE_KINDS)
+            if kind == "reboot":
+                with self._device.lock:
+                    self._device.reboot()
+            if kind in {"drop-connection", "reboot"}:
                 self._socket.close(linger=0)
                 self._socket = bound(self._context, zmq.ROUTER, self.port)
             elif kind != "no-reply":
@@ -152,6 +173,10 @@ class _Answerer:
             return b"Somebody Else,Model X,0,0"
         elif kind == "half-block":
             return reply.encode()[: len(reply) // 2]
+        elif kind == "wrong-length":
+            return f"{reply},0".encode()
+        elif kind == "not-a-number":
+            return b"NAN"
         return reply.encode()
 
 

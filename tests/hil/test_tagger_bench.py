@@ -22,8 +22,8 @@ from driver.capture import acquire_tags
 from driver.hal import AwgConfig, TaggerChannel, TaggerConfig
 from driver.time_tagger import idq_id900
 from driver.time_tagger.idq_id900 import SORT_WINDOW_PS
-from driver.time_tagger.merging import merge_tags
 from driver.time_tagger.idq_link import IdqLink
+from driver.time_tagger.merging import merge_tags
 from driver.transports.zmq_link import ZmqAddress, ZmqLink, parse_zmq
 from scqc.core.errors import (
     ConnectError,
@@ -36,6 +36,7 @@ from scqc.core.errors import (
 from scqc.core.records import Waveform
 from scqc.core.rng import stream
 from sim_backends.faults import LATE_S
+from sim_backends.optics.click_detectors import by_detector
 from sim_backends.wire.zmq_tagger import free_ports
 
 pytestmark = pytest.mark.hil
@@ -44,6 +45,13 @@ IO_TIMEOUT_S = 0.3
 DURATION_S = 1e-3
 DURATION_PS = 10**9
 CONFIG = TaggerConfig({n: TaggerChannel(0.2) for n in (1, 2, 3, 4)})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    """Have the kernels loaded: on a loaded machine that outlasts `IO_TIMEOUT_S`."""
+    merge_tags({1: np.arange(3), 2: np.arange(3)})
+    by_detector(np.arange(3), np.zeros(3, dtype=np.uint8), 4)
 
 
 def random_times(n_tags=2000, seed=1):
