@@ -168,6 +168,11 @@ def byte_carrier(instrument: str, resource: str) -> ByteTransport:
     return byte_transport(instrument, resource)
 
 
+def is_file(resource: str) -> bool:
+    """Return whether a resource is a recorded file, not an instrument."""
+    return resource.startswith("file://")
+
+
 def takes_one_client(resource: str) -> bool:
     """Return whether only one program at a time can talk through `resource`.
 

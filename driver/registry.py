@@ -192,6 +192,12 @@ _BUILT_IN = {
         "IdqId900",
         "idq",
     ),
+    "picoquant.ptu": DriverEntry(
+        {"time-tagger": tuple(str(n) for n in range(1, 17))},
+        "driver.time_tagger.picoquant_ptu",
+        "PtuReplay",
+        "driver.time_tagger.ptu_link:PtuLink",
+    ),
     "thorlabs.mdt693b": DriverEntry(
         {"phase-modulator": ("1", "2", "3")},
         "driver.phase_modulator.thorlabs_mdt693b",

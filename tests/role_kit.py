@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from bench_kit import KINDS, ClickingLight, PlainLight, served
+from local_kit import LOCAL
 
 from driver import hal, hal_light
 from driver.links import make_link
@@ -90,6 +91,10 @@ def sampled(cases, every=4):
 def opened(backend, light=None, wiring=None, faults=()):
     """Serve the instrument of a backend and open its driver; yield both."""
     wanted, _, transport = backend.partition(" ")
+    if wanted in LOCAL:
+        with LOCAL[wanted]() as driver:
+            yield driver, None
+        return
     played = DRIVERS[wanted].roles
     name = next((n for n, (role, _) in KINDS.items() if role in played), "dut")
     # VISA reaches our emulators by HiSLIP.

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from driver.links import is_file
 from driver.settings import InstrumentSettings
 from scqc.core.errors import ConnectError
 from sim_backends.photon_settings import PhotonSimSettings
@@ -79,9 +80,11 @@ def station(
     if sim is None:
         yield Station(instruments, wiring)
         return
+    # A recorded file needs no emulator: it is played as it is.
+    served = {n: s for n, s in instruments.items() if not is_file(s.resource)}
     request = {
         "sim": sim.model_dump(mode="json"),
-        "instruments": {n: _emulated(n, s, sim) for n, s in instruments.items()},
+        "instruments": {n: _emulated(n, s, sim) for n, s in served.items()},
         "wiring": dict(wiring),
         "tap": tap,
     }
@@ -91,8 +94,11 @@ def station(
             endpoints = _start(process, json.dumps(request), log, start_timeout_s)
             yield Station(
                 {
-                    name: settings.model_copy(update={"resource": endpoints[name]})
-                    for name, settings in instruments.items()
+                    **instruments,
+                    **{
+                        name: settings.model_copy(update={"resource": endpoints[name]})
+                        for name, settings in served.items()
+                    },
                 },
                 wiring,
                 endpoints.get("tap"),

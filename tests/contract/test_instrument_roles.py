@@ -129,7 +129,7 @@ class TestTimeTagger:
         [
             {},
             {0: hal.TaggerChannel()},
-            {5: hal.TaggerChannel()},
+            {99: hal.TaggerChannel()},
             {1: hal.TaggerChannel(threshold_v=50.0)},
             {1: hal.TaggerChannel(threshold_v=float("nan"))},
             {1: hal.TaggerChannel(delay_ps=-1)},
