@@ -152,6 +152,9 @@ _BUILT_IN = {
         "KeysightM8190A",
         holds_levels=True,
     ),
+    "keysight.m8195a": DriverEntry(
+        {"awg": ("1", "2")}, "driver.awg.keysight_m8195a", "KeysightM8195A"
+    ),
     "tektronix.awg70000": DriverEntry(
         {"awg": ("1", "2", "marker1", "marker2")},
         "driver.awg.tektronix_awg70000",

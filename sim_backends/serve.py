@@ -25,6 +25,7 @@ from sim_backends.devices.idq_id900 import IdqId900
 from sim_backends.devices.itla_msa import ItlaModule
 from sim_backends.devices.keysight_infiniium import KeysightInfiniium
 from sim_backends.devices.keysight_m8190a import KeysightM8190A
+from sim_backends.devices.keysight_m8195a import KeysightM8195A
 from sim_backends.devices.keysight_n7776c import KeysightN7776C
 from sim_backends.devices.lab import Cables, Light
 from sim_backends.devices.line_switch import LineSwitch, SwitchWords
@@ -167,6 +168,13 @@ def _awg(
     return KeysightM8190A(name, cables, faults, settings.bits)
 
 
+def _fast_awg(
+    name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
+) -> KeysightM8195A:
+    settings = getattr(request.sim, "awg", AwgSettings())
+    return KeysightM8195A(name, cables, faults, settings.bits)
+
+
 def _tektronix_awg(
     name: str, cables: Cables, faults: FaultPlan, request: ServeRequest
 ) -> TektronixAwg70000:
@@ -269,6 +277,7 @@ def _mbx(
 _EMULATORS = EmulatorTable(
     {
         "keysight.m8190a": (_awg, ScpiServer),
+        "keysight.m8195a": (_fast_awg, ScpiServer),
         "tektronix.awg70000": (_tektronix_awg, ScpiServer),
         "keysight.infiniium": (_scope, ScpiServer),
         "redpitaya.stemlab": (_red_pitaya, ScpiServer),

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from driver.awg.limits import CHANNELS, GeneratorLimits
 from driver.hal import AwgConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from scqc.core.errors import RangeError, StateError
 from scqc.core.records import Waveform
 
-CHANNELS = (1, 2)
 FULL_SCALE_CODE = 2047
 FIRST_SEGMENT = 1
 RATE_HZ = (125e6, 12e9)
@@ -55,6 +55,14 @@ class KeysightM8190A:
         self._loaded_samples = 0
         self._holds = False
         self._marker_v: dict[int, float] = {}
+        self._limits = GeneratorLimits(
+            self.name,
+            "M8190A",
+            (RATE_HZ,),
+            AMPLITUDE_VPP,
+            (self.minimum_samples, MAXIMUM_SAMPLES),
+            self.granularity,
+        )
 
     @property
     def identity(self) -> Identity:
@@ -110,7 +118,7 @@ class KeysightM8190A:
         DeviceError
             If the device refuses.
         """
-        self._check_config(config)
+        self._limits.check_config(config)
         self._config, self._loaded_samples, self._holds = None, 0, False
         with self._link.batch() as batch:
             batch += [":ABOR1", ":ABOR2", ":INST:COUP:STAT ON"]
@@ -156,7 +164,7 @@ class KeysightM8190A:
             If the generator is not configured.
         """
         config = self._require_config("upload")
-        self._check_waveform(waveform, config)
+        self._limits.check_waveform(waveform, config)
         self._load([waveform], config, "ARB")
 
     def upload_segments(self, segments: Sequence[Waveform]) -> None:
@@ -178,8 +186,8 @@ class KeysightM8190A:
                 f"limits are 1..{MAXIMUM_SEGMENTS}",
             )
         for waveform in segments:
-            self._check_waveform(waveform, config)
-        self._check_length(sum(w.samples.shape[1] for w in segments))
+            self._limits.check_waveform(waveform, config)
+        self._limits.check_length(sum(w.samples.shape[1] for w in segments))
         self._load(segments, config, "STS")
         with self._link.batch() as batch:
             for n in CHANNELS:
@@ -228,7 +236,7 @@ class KeysightM8190A:
                 raise RangeError(self.name, f"channel {n}", "has channels 1 and 2")
             samples[n - 1] = level_v
         waveform = Waveform(samples, config.rate_hz)
-        self._check_waveform(waveform, config)
+        self._limits.check_waveform(waveform, config)
         self._load([waveform], config, "ARB")
         self._loaded_samples, self._holds = 0, True
         with self._link.batch() as batch:
@@ -297,51 +305,6 @@ class KeysightM8190A:
         if self._config is None:
             raise StateError(self.name, action, "the generator is not configured")
         return self._config
-
-    def _check_config(self, config: AwgConfig) -> None:
-        self._check("rate", config.rate_hz, RATE_HZ, "Sa/s")
-        if set(config.amplitude_vpp) != set(CHANNELS):
-            raise RangeError(
-                self.name,
-                f"amplitude of channels {sorted(config.amplitude_vpp)}",
-                "needs channels 1 and 2",
-            )
-        for n, amplitude_vpp in config.amplitude_vpp.items():
-            self._check(f"amplitude {n}", amplitude_vpp, AMPLITUDE_VPP, "Vpp")
-
-    def _check_waveform(self, waveform: Waveform, config: AwgConfig) -> None:
-        rows, n_samples = waveform.samples.shape
-        if rows != len(CHANNELS):
-            raise RangeError(self.name, f"{rows} channels", "plays exactly 2")
-        self._check_length(n_samples)
-        if n_samples % self.granularity:
-            raise RangeError(
-                self.name, f"{n_samples} samples", f"no multiple of {self.granularity}"
-            )
-        if abs(waveform.rate_hz - config.rate_hz) > 1e-9 * config.rate_hz:
-            raise RangeError(
-                self.name,
-                f"waveform at {waveform.rate_hz:g} Sa/s",
-                f"the generator runs at {config.rate_hz:g} Sa/s",
-            )
-        for row, n in enumerate(CHANNELS):
-            limit_v = 0.5 * config.amplitude_vpp[n]
-            # float32 holds the limit itself to half a unit in the last place.
-            limit_v *= 1.0 + float(np.finfo(np.float32).eps)
-            samples = waveform.samples[row]
-            peak_v = float(max(samples.max(), -samples.min()))
-            if not peak_v <= limit_v:
-                raise RangeError(
-                    self.name, f"channel {n}: {peak_v:g} V", f"exceeds {limit_v:g} V"
-                )
-
-    def _check_length(self, n_samples: int) -> None:
-        if not self.minimum_samples <= n_samples <= MAXIMUM_SAMPLES:
-            raise RangeError(
-                self.name,
-                f"{n_samples} samples",
-                f"limits are {self.minimum_samples}..{MAXIMUM_SAMPLES}",
-            )
 
     def _check(
         self, what: str, value: float, limits: tuple[float, float], unit: str

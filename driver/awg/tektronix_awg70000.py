@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from driver.awg.limits import CHANNELS, GeneratorLimits
 from driver.awg.wfmx import MARKER_1, MARKER_2, wfmx_file
 from driver.hal import AwgConfig, Identity, Snapshot
 from driver.restoring import require_same
@@ -33,7 +34,6 @@ from scqc.core.errors import (
 )
 from scqc.core.records import Waveform
 
-CHANNELS = (1, 2)
 MODELS = ("AWG70002A", "AWG70002B")
 RATE_HZ = (1.49e3, 25e9)
 AMPLITUDE_VPP = (0.25, 0.5)
@@ -69,6 +69,13 @@ class TektronixAwg70000:
         self._loaded_samples = 0
         self._marker_v: dict[int, float] = {}
         self._resting = False
+        self._limits = GeneratorLimits(
+            self.name,
+            "AWG70000",
+            (RATE_HZ,),
+            AMPLITUDE_VPP,
+            (self.minimum_samples, MAXIMUM_SAMPLES),
+        )
 
     @property
     def identity(self) -> Identity:
@@ -139,7 +146,7 @@ class TektronixAwg70000:
         DeviceError
             If the device refuses.
         """
-        self._check_config(config)
+        self._limits.check_config(config)
         self._config, self._loaded_samples, self._resting = None, 0, False
         with self._link.batch() as batch:
             batch += ["AWGC:STOP", "INST:MODE AWG", f"CLOC:SRAT {config.rate_hz:.12g}"]
@@ -179,7 +186,7 @@ class TektronixAwg70000:
             If the generator is not configured.
         """
         config = self._require_config("upload")
-        self._check_waveform(waveform, config)
+        self._limits.check_waveform(waveform, config)
         self._load([waveform], config)
 
     def upload_segments(self, segments: Sequence[Waveform]) -> None:
@@ -198,8 +205,8 @@ class TektronixAwg70000:
         if not segments:
             raise RangeError(self.name, "0 segments", "needs at least 1")
         for waveform in segments:
-            self._check_waveform(waveform, config)
-        self._check_length(sum(w.samples.shape[1] for w in segments))
+            self._limits.check_waveform(waveform, config)
+        self._limits.check_length(sum(w.samples.shape[1] for w in segments))
         self._load(segments, config)
 
     def start(self) -> None:
@@ -316,47 +323,6 @@ class TektronixAwg70000:
         if self._config is None:
             raise StateError(self.name, action, "the generator is not configured")
         return self._config
-
-    def _check_config(self, config: AwgConfig) -> None:
-        self._check("rate", config.rate_hz, RATE_HZ, "Sa/s")
-        if set(config.amplitude_vpp) != set(CHANNELS):
-            raise RangeError(
-                self.name,
-                f"amplitude of channels {sorted(config.amplitude_vpp)}",
-                "needs channels 1 and 2",
-            )
-        for n, amplitude_vpp in config.amplitude_vpp.items():
-            self._check(f"amplitude {n}", amplitude_vpp, AMPLITUDE_VPP, "Vpp")
-
-    def _check_waveform(self, waveform: Waveform, config: AwgConfig) -> None:
-        rows, n_samples = waveform.samples.shape
-        if rows != len(CHANNELS):
-            raise RangeError(self.name, f"{rows} channels", "plays exactly 2")
-        self._check_length(n_samples)
-        if abs(waveform.rate_hz - config.rate_hz) > 1e-9 * config.rate_hz:
-            raise RangeError(
-                self.name,
-                f"waveform at {waveform.rate_hz:g} Sa/s",
-                f"the generator runs at {config.rate_hz:g} Sa/s",
-            )
-        for row, n in enumerate(CHANNELS):
-            limit_v = 0.5 * config.amplitude_vpp[n]
-            # float32 holds the limit itself to half a unit in the last place.
-            limit_v *= 1.0 + float(np.finfo(np.float32).eps)
-            samples = waveform.samples[row]
-            peak_v = float(max(samples.max(), -samples.min()))
-            if not peak_v <= limit_v:
-                raise RangeError(
-                    self.name, f"channel {n}: {peak_v:g} V", f"exceeds {limit_v:g} V"
-                )
-
-    def _check_length(self, n_samples: int) -> None:
-        if not self.minimum_samples <= n_samples <= MAXIMUM_SAMPLES:
-            raise RangeError(
-                self.name,
-                f"{n_samples} samples",
-                f"limits are {self.minimum_samples}..{MAXIMUM_SAMPLES}",
-            )
 
     def _check(
         self, what: str, value: float, limits: tuple[float, float], unit: str

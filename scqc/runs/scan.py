@@ -31,7 +31,8 @@ PORTS: dict[int, str] = {
 }
 #: What an identity, "vendor,model", must hold for a driver to be proposed.
 IDENTITIES: dict[str, str] = {
-    "keysight.m8190a": r"(keysight|agilent).*,\s*m81(90|95)",
+    "keysight.m8190a": r"(keysight|agilent).*,\s*m8190",
+    "keysight.m8195a": r"(keysight|agilent).*,\s*m8195",
     "keysight.infiniium": r"(keysight|agilent).*,\s*(dso[szvx]|mxr|uxr|dsa)",
     "keysight.n7776c": r"(keysight|agilent).*,\s*n777",
     "tektronix.awg70000": r"tektronix.*,\s*awg70\d\d\d",

@@ -11,11 +11,15 @@ from scqc.core.errors import InstrumentTimeout, RangeError, StateError
 from scqc.core.records import Trace, Waveform
 
 # What the models differ in, by the class of the driver.
-RATES_HZ = {"RedPitayaStemlab": 125e6, "TektronixMso": 625e6}
+RATES_HZ = {
+    "RedPitayaStemlab": 125e6,
+    "TektronixMso": 625e6,
+    "KeysightM8195A": 16e9,
+}
 STEPS = {"RedPitayaStemlab": 1 << 14, "TektronixMso": 64_000}
 COARSE_RANGES = {"RedPitayaStemlab"}
 PAIRS = {"RedPitayaStemlab": (1, 2)}
-WITHOUT_MARKERS = {"RedPitayaStemlab"}
+WITHOUT_MARKERS = {"RedPitayaStemlab", "KeysightM8195A"}
 
 
 def model(instrument):

@@ -49,6 +49,7 @@ def test_a_port_that_nobody_answers_on_is_left_out():
     ("vendor", "model", "driver"),
     [
         ("Agilent Technologies", "M8190A", "keysight.m8190a"),
+        ("Keysight Technologies", "M8195A", "keysight.m8195a"),
         ("KEYSIGHT TECHNOLOGIES", "DSOS204A", "keysight.infiniium"),
         ("TEKTRONIX", "AWG70002A", "tektronix.awg70000"),
         ("IDQ", "ID900", "idq.id900"),
