@@ -176,9 +176,10 @@ def is_file(resource: str) -> bool:
 def takes_one_client(resource: str) -> bool:
     """Return whether only one program at a time can talk through `resource`.
 
-    Serial ports, serial device servers, and USB are such.
+    Serial ports, serial device servers, USB, and what makers' packages reach are
+    such.
     """
     if resource.startswith(VISA):
         name = parse_visa("resource", resource).name
         return name.upper().startswith(("ASRL", "USB"))
-    return resource.startswith(("serial://", "socket://"))
+    return resource.startswith(("serial://", "socket://", "swabian://", "spcm://"))

@@ -195,6 +195,12 @@ _BUILT_IN = {
         "IdqId900",
         "idq",
     ),
+    "swabian.timetagger": DriverEntry(
+        {"time-tagger": tuple(str(n) for n in range(1, 19))},
+        "driver.time_tagger.swabian_timetagger",
+        "SwabianTimeTagger",
+        "driver.time_tagger.swabian_link:SwabianLink",
+    ),
     "picoquant.ptu": DriverEntry(
         {"time-tagger": tuple(str(n) for n in range(1, 17))},
         "driver.time_tagger.picoquant_ptu",

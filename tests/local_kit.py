@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import swabian_stub
 
 from driver.links import make_link
 from driver.registry import DRIVERS, make_driver
@@ -54,4 +55,14 @@ def replay():
             yield driver
 
 
-LOCAL = {"picoquant.ptu": replay}
+@contextmanager
+def swabian():
+    """Drive a stand-in of the maker's package."""
+    with (
+        swabian_stub.installed(regular_tags()),
+        opened_driver("swabian.timetagger", "swabian://2138000XIR") as driver,
+    ):
+        yield driver
+
+
+LOCAL = {"picoquant.ptu": replay, "swabian.timetagger": swabian}

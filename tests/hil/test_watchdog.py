@@ -199,7 +199,7 @@ def test_what_it_did_is_in_the_journal(tmp_path, capfd):
     assert "made safe" in capfd.readouterr().err
 
 
-PLACES = ("tcp", "zmq", "socket", "file")
+PLACES = ("tcp", "zmq", "socket", "file", "swabian", "spcm")
 
 
 def link_to_nowhere(entry):
