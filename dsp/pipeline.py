@@ -91,18 +91,9 @@ def receive_burst(
             f"digitiser: {records.clipped} samples on the rails, limit 0; raise the "
             "range or lower the pilots. The block is refused"
         )
-    head: list[NDArray[np.int16]] = []
-    chunks = iter(records.signal())
-    while sum(c.size for c in head) < settings.acquisition_samples:
-        chunk = next(chunks, None)
-        if chunk is None:
-            break
-        head.append(chunk)
-    first = np.concatenate([*head, np.empty(0, dtype=np.int16)])
-    samples = first[: settings.acquisition_samples].astype(np.float32)
-    lock = acquire(samples, records.rate_hz, layout, settings)
-    demodulator = Demodulator(layout, settings, records.rate_hz, lock)
-    symbols = np.concatenate(list(demodulator.run(chain(head, chunks))))
+    demodulator, symbols = demodulate(
+        records.signal(), records.rate_hz, layout, settings
+    )
     shot = noise_variance(demodulator, records.shot())
     electronic = noise_variance(demodulator, records.electronic())
     gain, data = _turn_by_preamble(symbols, layout)
@@ -114,6 +105,47 @@ def receive_burst(
         shot_noise_unit(shot, electronic),
         demodulator.report,
     )
+
+
+def demodulate(
+    signal: Chunks, rate_hz: float, layout: FrameLayout, settings: ReceiverSettings
+) -> tuple[Demodulator, NDArray[np.complex64]]:
+    """Lock onto a burst and demodulate it; nothing is calibrated.
+
+    Parameters
+    ----------
+    signal : iterable of ndarray, shape (n,), int16 [code]
+        The record from its first sample.
+    rate_hz : float
+        [Sa/s]
+    layout : FrameLayout
+    settings : ReceiverSettings
+
+    Returns
+    -------
+    demodulator : Demodulator
+        Its report has the lock.
+    symbols : ndarray, shape (n_symbols,), complex64 [code]
+        From symbol ``demodulator.first_symbol`` on, on a steady phase.
+
+    Raises
+    ------
+    SignalError
+        No pilots, no preamble, no lock.
+    """
+    head: list[NDArray[np.int16]] = []
+    chunks = iter(signal)
+    while sum(c.size for c in head) < settings.acquisition_samples:
+        chunk = next(chunks, None)
+        if chunk is None:
+            break
+        head.append(chunk)
+    first = np.concatenate([*head, np.empty(0, dtype=np.int16)])
+    samples = first[: settings.acquisition_samples].astype(np.float32)
+    lock = acquire(samples, rate_hz, layout, settings)
+    demodulator = Demodulator(layout, settings, rate_hz, lock)
+    symbols = np.concatenate(list(demodulator.run(chain(head, chunks))))
+    return demodulator, symbols
 
 
 def _turn_by_preamble(

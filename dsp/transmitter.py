@@ -134,7 +134,7 @@ def baseband(
     padding = np.zeros(LEAD_SYMBOLS, dtype=np.complex64)
     train = np.concatenate([padding, known, symbols, padding])
     out = np.empty((2, train.size * sps), dtype=np.float32)
-    first_symbol_at = (LEAD_SYMBOLS + preamble.symbols + span // 2) * sps
+    first_symbol_at = first_symbol_sample(layout, sps)
     turns = (
         layout.centre_hz / rate_hz,
         layout.pilots_hz[0] / rate_hz,
@@ -142,6 +142,22 @@ def baseband(
     )
     _shape_and_shift(train, table, turns, pilots_sqrt_snu, -first_symbol_at, out)
     return out
+
+
+def first_symbol_sample(layout: FrameLayout, sps: int) -> int:
+    """Return the sample of the waveform at the centre of data symbol 0.
+
+    Raises
+    ------
+    SignalError
+        If the preamble is not one that `baseband` sends.
+    """
+    preamble = layout.preamble
+    if not isinstance(preamble, QpskPreamble):
+        raise SignalError(
+            f"transmitter: preamble {preamble.kind!r} is not one that it sends"
+        )
+    return (LEAD_SYMBOLS + preamble.symbols + PULSE_SPAN_SYMBOLS // 2) * sps
 
 
 def samples_per_symbol(layout: FrameLayout, rate_hz: float) -> int:

@@ -33,6 +33,7 @@ _MAX_PASS_ROWS = 100_000
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Phase = Annotated[float, Field(ge=-3.2, le=3.2)]
 Rate = Annotated[float, Field(ge=0.0, le=1e9)]
+PathDelay = Annotated[float, Field(ge=0.0, le=1e-3)]
 PassTable = tuple[tuple[float, float, float], ...]
 
 
@@ -232,6 +233,7 @@ class DetectorSettings(Settings):
 
     The dead time is non-paralysable. An afterpulse follows a click with the
     given probability, a dead time and an exponentially distributed delay later.
+    The pulse of a detector reaches the tagger `delay_s` after the click.
     `blinding_rate_hz` makes detector `blinding_detector` click at that rate:
     what an attacker with bright light does.
     """
@@ -242,6 +244,7 @@ class DetectorSettings(Settings):
     afterpulse_probability: float = Field(default=0.001, ge=0.0, le=0.5)
     afterpulse_decay_s: float = Field(default=200e-9, gt=0.0, le=1e-3)
     jitter_s: float = Field(default=50e-12, ge=0.0, le=1e-8)
+    delay_s: tuple[PathDelay, PathDelay, PathDelay, PathDelay] = (0.0,) * 4
     blinding_detector: Literal["z0", "z1", "x0", "x1"] = "z0"
     blinding_rate_hz: Rate = 0.0
 

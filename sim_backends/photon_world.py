@@ -220,7 +220,8 @@ class PhotonWorld(AdjustableOptics):
         detectors = np.repeat(
             np.arange(4, dtype=np.uint8), [events.causes.size for events in clicked]
         )
-        times_ps = tagger_ps(bench_ps, scene.cells.t0_s, self.settings.tagger)
+        late_ps = 1e12 * np.array(self.settings.detectors.delay_s)[detectors]
+        times_ps = tagger_ps(bench_ps + late_ps, scene.cells.t0_s, self.settings.tagger)
         order = np.argsort(times_ps, kind="stable")
         inside = (times_ps >= 0) & (times_ps < round(1e12 * duration_s))
         order = order[inside[order]]

@@ -104,7 +104,7 @@ def receive_tags(
     SyncError
         No frame.
     """
-    _refuse_bad_record(tags, settings)
+    refuse_bad_record(tags, settings)
     merger = Merger(settings)
     first, _ = merger.feed(tags.times_ps, tags.channels)
     rest, _ = merger.finish()
@@ -134,8 +134,14 @@ def receive_tags(
     return ReceivedTags(frame.clock, detections, report)
 
 
-def _refuse_bad_record(tags: TimeTags, settings: TagSettings) -> None:
-    """Refuse what would bias the statistics before anything is looked at."""
+def refuse_bad_record(tags: TimeTags, settings: TagSettings) -> None:
+    """Refuse what would bias the statistics before anything is looked at.
+
+    Raises
+    ------
+    SignalError
+        Tags lost, none at all, outside the acquisition, or at too high a rate.
+    """
     if tags.lost or tags.overflow:
         raise SignalError(
             f"time tags: {tags.lost} lost, overflow {tags.overflow}; limit 0 and no "

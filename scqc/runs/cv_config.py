@@ -45,6 +45,8 @@ class TransmitterSettings(Settings):
     # First guess of the channel, until the probe burst has measured it.
     expected_transmittance: float = Field(default=0.6, gt=0.0, le=1.0)
     probe_symbols: int = Field(default=20_000, ge=2048, le=10_000_000)
+    # By how much the path of tx.q is longer than that of tx.i, from `scqc align`.
+    iq_skew_s: float = Field(default=0.0, ge=-1e-8, le=1e-8)
 
 
 class DigitizerUse(Settings):

@@ -301,6 +301,11 @@ class CvSession:
 
     def burst(self, waveform: Waveform) -> list[tuple[RecordKind, Trace]]:
         """Play one waveform; take signal, shot and electronic noise."""
+        config, timeout_s = self.load(waveform), self.config.bob.digitizer.timeout_s
+        return [(kind, record(self.bench, kind, config, timeout_s)) for kind in KINDS]
+
+    def load(self, waveform: Waveform) -> DigitizerConfig:
+        """Load one waveform; return what its records are taken with."""
         use = self.config.bob.digitizer
         peak_v = float(np.max(np.abs(waveform.samples)))
         awg = self.bench.awg
@@ -318,10 +323,7 @@ class CvSession:
         _, rx_port = self.bench.resolve("rx.rf")
         # Inputs of a box that has outputs too are called in1 and in2.
         channel = int(rx_port.removeprefix("in"))
-        config = DigitizerConfig(use.rate_hz, n_samples, {channel: use.range_v})
-        return [
-            (kind, record(self.bench, kind, config, use.timeout_s)) for kind in KINDS
-        ]
+        return DigitizerConfig(use.rate_hz, n_samples, {channel: use.range_v})
 
 
 def records_of(traces: dict[RecordKind, Trace]) -> BurstRecords:

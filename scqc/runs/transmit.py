@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import erfcinv
 
 from driver.launch import DrivenLaunch
+from dsp.alignment import skew_field
 from dsp.coding.frames import FrameCodec
 from dsp.decision import bits_per_symbol, map_bits
+from dsp.fractional_delay import with_arms_apart
 from dsp.settings import FrameLayout, QpskPreamble
 from dsp.transmitter import (
     Modulator,
@@ -27,6 +29,9 @@ from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource, standard_normal
 from scqc.core.units import LIGHT_SPEED_M_PER_S, PLANCK_J_S, dbm_to_w
 from scqc.runs.cv_config import CvConfig
+
+#: By how much the pilots of a test burst are below those of a run [dB].
+TEST_BACKOFF_DB = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +232,46 @@ class Transmitter:
             samples_per_symbol(layout, transmitter.rate_hz),
         )
         field = baseband(light, layout, transmitter.rate_hz, pilots)
-        return drive(field, self._modulator, transmitter.rate_hz, granularity)
+        return self.voltages(field, granularity)
+
+    def skew_waveform(
+        self, layout: FrameLayout, budget: LinkBudget, granularity: int
+    ) -> Waveform:
+        """Build the burst that measures the skew of the arms; it is no secret.
+
+        Its pilots are weaker than those of a run by `TEST_BACKOFF_DB`, which leaves
+        the converters the room that its symbols take.
+
+        Parameters
+        ----------
+        layout : FrameLayout
+        budget : LinkBudget
+        granularity : int
+            Of the generator's segments [sample].
+        """
+        transmitter = self._config.alice.transmitter
+        sps = samples_per_symbol(layout, transmitter.rate_hz)
+        pilots = pilot_amplitudes(
+            transmitter.pilot_snr_db - TEST_BACKOFF_DB,
+            transmitter.weak_pilot_db,
+            budget.gain,
+            budget.noise_snu,
+            sps,
+        )
+        amplitude = pilots[0] * math.sqrt(sps)
+        field = skew_field(layout, transmitter.rate_hz, pilots, amplitude)
+        return self.voltages(field, granularity)
+
+    def voltages(self, field: NDArray[np.float32], granularity: int) -> Waveform:
+        """Turn a field into the generator's voltages, the arms in step.
+
+        Parameters
+        ----------
+        field : ndarray, shape (2, n), float32 [sqrt(SNU) per sample]
+        granularity : int
+            Of the generator's segments [sample].
+        """
+        transmitter = self._config.alice.transmitter
+        half = 0.5 * transmitter.iq_skew_s * transmitter.rate_hz
+        together = with_arms_apart(field, (half, -half))
+        return drive(together, self._modulator, transmitter.rate_hz, granularity)

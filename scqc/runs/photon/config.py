@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from scqc.runs.bench_config import BenchConfig
 from sim_backends.photon_settings import PhotonSimSettings
 
 Scheme = Literal["dv-qsdc", "dv-decoy-bb84"]
+PathDelay = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
 class PhotonLinkSettings(SlotLayout):
@@ -55,6 +56,8 @@ class TaggerUse(Settings):
     """How Bob uses his time tagger."""
 
     threshold_v: float = Field(default=0.1, ge=-5.0, le=5.0)
+    # Added by the tagger to the tags of z0, z1, x0, x1, from `scqc align`.
+    delays_ps: tuple[PathDelay, PathDelay, PathDelay, PathDelay] = (0, 0, 0, 0)
     # Recorded beyond the length of a burst: the start is not known better.
     margin_s: float = Field(default=12e-3, gt=0.0, le=10.0)
     timeout_s: float = Field(default=60.0, gt=0.0, le=3600.0)

@@ -300,8 +300,10 @@ class PhotonSession:
         if self._bob is not None and bases is not None:
             self._load_bases(self._bob, bases)
         self._load(pulse_waveform(prepared, config.link, config.pulses))
-        channel = TaggerChannel(threshold_v=use.threshold_v)
-        inputs = TaggerConfig({n: channel for n in config.tag_inputs()})
+        delays = zip(config.tag_inputs(), use.delays_ps, strict=False)
+        inputs = TaggerConfig(
+            {n: TaggerChannel(use.threshold_v, delay_ps=ps) for n, ps in delays}
+        )
         duration_s = prepared.size / config.link.slot_rate_hz + use.margin_s
         arm_tags(self._bench, inputs, duration_s)
         if self._bob is not None:
