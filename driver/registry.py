@@ -165,6 +165,12 @@ _BUILT_IN = {
         "driver.digitizer.keysight_infiniium",
         "KeysightInfiniium",
     ),
+    "spectrum.spcm": DriverEntry(
+        {"digitizer": tuple(str(n) for n in range(1, 9))},
+        "driver.digitizer.spectrum_spcm",
+        "SpectrumSpcm",
+        "driver.digitizer.spectrum_link:SpectrumLink",
+    ),
     "tektronix.mso": DriverEntry(
         {"digitizer": ("1", "2", "3", "4")},
         "driver.digitizer.tektronix_mso",

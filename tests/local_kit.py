@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import spcm_stub
 import swabian_stub
 
 from driver.links import make_link
@@ -65,4 +66,18 @@ def swabian():
         yield driver
 
 
-LOCAL = {"picoquant.ptu": replay, "swabian.timetagger": swabian}
+@contextmanager
+def spectrum():
+    """Drive a stand-in of the maker's package."""
+    with (
+        spcm_stub.installed(),
+        opened_driver("spectrum.spcm", "spcm:///dev/spcm0") as driver,
+    ):
+        yield driver
+
+
+LOCAL = {
+    "picoquant.ptu": replay,
+    "swabian.timetagger": swabian,
+    "spectrum.spcm": spectrum,
+}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import spcm_stub
 from role_kit import opened, playing
 
 from driver import hal
@@ -16,7 +17,11 @@ RATES_HZ = {
     "TektronixMso": 625e6,
     "KeysightM8195A": 16e9,
 }
-STEPS = {"RedPitayaStemlab": 1 << 14, "TektronixMso": 64_000}
+STEPS = {
+    "RedPitayaStemlab": 1 << 14,
+    "TektronixMso": 64_000,
+    "SpectrumSpcm": 2 * spcm_stub.FULL_CODE,
+}
 COARSE_RANGES = {"RedPitayaStemlab"}
 PAIRS = {"RedPitayaStemlab": (1, 2)}
 WITHOUT_MARKERS = {"RedPitayaStemlab", "KeysightM8195A"}
