@@ -96,9 +96,9 @@ def skew_sequence(layout: FrameLayout) -> NDArray[np.complex128]:
     """
     shape = (2 * n_groups(layout), CORE_SYMBOLS, 2)
     signs = 1.0 - 2.0 * stream(1, "alignment/skew").integers(0, 2, shape)
-    symbols: NDArray[np.complex128] = (signs[..., 0] + 1j * signs[..., 1]) / math.sqrt(
-        2.0
-    )
+    symbols = np.empty(shape[:2], dtype=np.complex128)
+    symbols.real, symbols.imag = signs[..., 0], signs[..., 1]
+    symbols /= math.sqrt(2.0)
     return symbols
 
 

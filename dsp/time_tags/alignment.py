@@ -9,11 +9,11 @@ the others may be many slots away from it. Then, for each detector:
 
   .. math:: \sigma^2 = \frac{1 - \rho_2}{2 n \rho_1^2}\,\mathrm{rad}^2,
 
-  with :math:`\rho_1, \rho_2` the resultant lengths at that and at twice that angle [1]_.
-- **Coarse.** Of all delays within `SEARCH_SLOTS`, in steps of half a slot, the likeliest,
-  by the clicks that fall on public lit and on public dark slots, with the weights of
-  `dsp.time_tags.frame`. Half a slot beside the right one, half of the light is a
-  neighbour's and fills the dark slots.
+  with :math:`\rho_1, \rho_2` the resultant lengths at that angle and at twice it [1]_.
+- **Coarse.** Of all delays within `SEARCH_SLOTS`, in steps of half a slot, the
+  likeliest, by the clicks that fall on public lit and on public dark slots, with the
+  weights of `dsp.time_tags.frame`. Half a slot beside the right one, half of the light
+  is a neighbour's and fills the dark slots.
 
 References
 ----------

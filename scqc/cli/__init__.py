@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from scqc.cli import bench, configs, files, keys, running
+from scqc.cli import align, bench, configs, files, keys, running
 from scqc.cli.output import show
 
 _CODES = (
@@ -33,6 +33,7 @@ for command in (running.run, running.capture, running.process, files.inspect):
     app.command()(command)
 app.command()(bench.devices)
 app.command()(bench.monitor)
+app.command()(align.align)
 app.command("serve-sim")(bench.serve_sim)
 app.add_typer(files.import_app, name="import", no_args_is_help=True)
 app.add_typer(files.export_app, name="export", no_args_is_help=True)

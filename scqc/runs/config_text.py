@@ -1,12 +1,14 @@
-"""A lab config with all its defaults, as TOML."""
+"""A lab config with all its defaults, as TOML; files that must be new."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from scqc.core.errors import ConfigError, ConfigProblem
 from scqc.runs.lab_config import LabConfig
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -16,6 +18,43 @@ def as_toml(config: LabConfig) -> str:
     """Return the config as text that reads back as the same config."""
     values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
     return "\n".join(_table(values, ())).strip() + "\n"
+
+
+def write_new_file(path: Path, text: str) -> None:
+    """Write text to a new file.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+
+    Raises
+    ------
+    ConfigError
+        If there is a file of that name.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise _exists(path) from error
+
+
+def refuse_existing(path: Path) -> None:
+    """Say early that `write_new_file` would refuse.
+
+    Raises
+    ------
+    ConfigError
+        If there is a file of that name.
+    """
+    if path.exists():
+        raise _exists(path)
+
+
+def _exists(path: Path) -> ConfigError:
+    limit = "a file that exists is left alone; choose another name"
+    return ConfigError([ConfigProblem(str(path), "", "file", "exists", limit)])
 
 
 def _table(values: Mapping[str, Any], name: tuple[str, ...]) -> Iterator[str]:

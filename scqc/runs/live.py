@@ -304,6 +304,11 @@ class CvSession:
         config, timeout_s = self.load(waveform), self.config.bob.digitizer.timeout_s
         return [(kind, record(self.bench, kind, config, timeout_s)) for kind in KINDS]
 
+    def look(self, waveform: Waveform) -> Trace:
+        """Play one waveform; take the signal alone."""
+        timeout_s = self.config.bob.digitizer.timeout_s
+        return record(self.bench, "signal", self.load(waveform), timeout_s)
+
     def load(self, waveform: Waveform) -> DigitizerConfig:
         """Load one waveform; return what its records are taken with."""
         use = self.config.bob.digitizer

@@ -14,7 +14,7 @@ from typing import Literal
 
 from driver.registry import DRIVERS, Role
 from driver.set_points import KEYS
-from scqc.core.errors import ConfigError, ConfigProblem
+from scqc.runs.config_text import write_new_file
 from scqc.runs.scan import Found
 
 Scheme = Literal["cv", "dv"]
@@ -183,13 +183,7 @@ def write_new(path: Path, made: Draft) -> None:
     ConfigError
         If there is a file of that name.
     """
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(made.text)
-    except FileExistsError as error:
-        limit = "a file that exists is left alone; choose another name"
-        problem = ConfigProblem(str(path), "", "file", "exists", limit)
-        raise ConfigError([problem]) from error
+    write_new_file(path, made.text)
 
 
 def _instrument(seat: Seat, taken: Found | None) -> str:
