@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from driver.links import is_file
 from driver.registry import DRIVERS
 from driver.set_points import SetPoints
+from scqc.core.extensions import EMULATORS, extension_names
 from scqc.runs.config_problems import nearest
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def check(config: LabConfig, needs: Needs) -> Found:
             limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
             yield table, key, value, limit
     yield from _transports(config)
+    yield from _emulators(config)
 
 
 def _transports(config: LabConfig) -> Found:
@@ -94,6 +97,18 @@ def _transports(config: LabConfig) -> Found:
         if DRIVERS[driver].link != "scpi":
             limit = f"{driver} does not speak SCPI, there is no choice"
             yield "sim.transports", name, chosen[name], limit
+
+
+def _emulators(config: LabConfig) -> Found:
+    """With ``[sim]``, what is neither emulated nor a recorded file is refused."""
+    for name, settings in config.instruments.items() if config.sim else ():
+        driver = settings.driver
+        # What has a link of its own has no wire that could be emulated.
+        own = DRIVERS.is_built_in(driver) and ":" not in DRIVERS[driver].link
+        played = own or is_file(settings.resource)
+        if not played and driver not in extension_names(EMULATORS):
+            limit = "has no emulator; it works without [sim] only"
+            yield f"instruments.{name}", "driver", driver, limit
 
 
 def _instruments(config: LabConfig, needs: Needs) -> Found:

@@ -21,7 +21,8 @@ from driver.links import check_resource, make_link
 from driver.registry import DRIVERS, make_driver
 from driver.settings import InstrumentSettings
 from scqc.core.errors import ConfigError, RangeError
-from scqc.core.extensions import INSTRUMENTS, load_extension
+from scqc.core.extensions import EMULATORS, INSTRUMENTS, load_extension
+from scqc.runs.lab_config import parse_config
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/drivers/own_driver.md").read_text()
@@ -206,3 +207,23 @@ def test_a_name_that_nobody_offers():
     with pytest.raises(KeyError):
         load_extension(INSTRUMENTS, "nobody.at.all", str)
     assert "nobody.at.all" not in DRIVERS
+
+
+def test_what_has_no_emulator_is_refused_before_anything_starts(install):
+    """Maker's packages have none, and others only if they bring one."""
+    text = (ROOT / "lab_configs/dv_quick.toml").read_text()
+    maker = text.replace('"idq.id900"', '"swabian.timetagger"')
+    maker = re.sub(r'"zmq://[^"]*"', '"swabian://X"', maker)
+    with pytest.raises(ConfigError, match=r"swabian\.timetagger.*has no emulator"):
+        parse_config(maker)
+    entry = (
+        "from driver.registry import DRIVERS\n"
+        "def tagger(): return DRIVERS['idq.id900']\n"
+    )
+    points = {INSTRUMENTS: {"acme.tagger": "acme_tagger:tagger"}}
+    install("acme-tagger", "1.0", points, {"acme_tagger.py": entry})
+    other = text.replace('"idq.id900"', '"acme.tagger"')
+    with pytest.raises(ConfigError, match=r"acme\.tagger.*has no emulator"):
+        parse_config(other)
+    install("acme-sim", "1.0", {EMULATORS: {"acme.tagger": "nobody:looks"}}, {})
+    assert parse_config(other).sim is not None
