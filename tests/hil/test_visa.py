@@ -171,7 +171,18 @@ def test_after_a_timeout_the_session_is_cleared_and_nothing_old_is_read(kind):
         assert link.query(":ACQ:POIN?", 2.0) == "1000"
 
 
-@pytest.mark.parametrize("kind", ["drop-connection", "half-block"])
+def test_half_a_block_and_nothing_more_ends_in_time():
+    with linked([("fetch", "half-block")], io_timeout_s=0.5) as link:
+        with link.batch() as commands:
+            commands += [":ACQ:POIN 1000", ":DIG"]
+        start = time.monotonic()
+        with pytest.raises((InstrumentTimeout, WireProtocolError)):
+            link.query_block(":WAV:DATA?", "<i2", 1000)
+        assert time.monotonic() - start < 2.0
+        assert link.query(":ACQ:POIN?", 2.0) == "1000"
+
+
+@pytest.mark.parametrize("kind", ["drop-connection", "cut-block"])
 def test_a_dropped_connection_is_found_at_once_and_made_anew(kind):
     with linked([("fetch", kind)]) as link:
         with link.batch() as commands:
