@@ -183,8 +183,11 @@ class PtuLink(Interlocked):
     def _read_until(self, stop_ps: int, keep_ps: int) -> None:
         """Read on until a tag at `stop_ps` or the end; drop tags before `keep_ps`."""
         deadline = Deadline(self.io_timeout_s)
+        parts = [_since(keep_ps, self._times_ps, self._inputs)]
         while self._read_ps < stop_ps and not self._is_read:
             if deadline.expired:
+                # What was read is kept: asked again, it goes on from here.
+                self._keep(parts)
                 reason = f"not done within {self.io_timeout_s:g} s"
                 raise InstrumentTimeout(self.instrument, "read", reason)
             block = self._next_block()
@@ -193,14 +196,12 @@ class PtuLink(Interlocked):
                 break
             _, times, inputs, _ = block
             self._read_ps = max(self._read_ps, int(times.max(initial=0)))
-            self._times_ps = np.concatenate([self._times_ps, times])
-            self._inputs = np.concatenate([self._inputs, inputs])
-            self._forget(keep_ps)
-        self._forget(keep_ps)
+            parts.append(_since(keep_ps, times, inputs))
+        self._keep(parts)
 
-    def _forget(self, before_ps: int) -> None:
-        kept = self._times_ps >= before_ps
-        self._times_ps, self._inputs = self._times_ps[kept], self._inputs[kept]
+    def _keep(self, parts: list[tuple[NDArray[np.int64], NDArray[np.uint8]]]) -> None:
+        self._times_ps = np.concatenate([times for times, _ in parts])
+        self._inputs = np.concatenate([inputs for _, inputs in parts])
 
     def _next_block(self) -> Block | None:
         if self._blocks is None:
@@ -211,6 +212,16 @@ class PtuLink(Interlocked):
             # Nothing behind the damage can be trusted.
             self.close()
             raise WireProtocolError(self.instrument, "read", f"{error}") from error
+
+
+def _since(
+    begin_ps: int, times_ps: NDArray[np.int64], inputs: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the tags at and behind a time."""
+    if not times_ps.size or times_ps.min() >= begin_ps:
+        return times_ps, inputs
+    kept = times_ps >= begin_ps
+    return times_ps[kept], inputs[kept]
 
 
 def _end_ps(header: PtuHeader) -> int:

@@ -129,7 +129,8 @@ def test_damage_is_met_and_nothing_behind_it_is_played(tmp_path, monkeypatch):
 
 
 def test_reading_has_a_deadline(tmp_path, monkeypatch):
-    write_ptu(tmp_path / "a.ptu", irregular_tags())
+    tags = irregular_tags()
+    write_ptu(tmp_path / "a.ptu", tags)
     blocks = functools.partial(scqc.store.ptu.read_ptu_blocks, block=1)
     monkeypatch.setattr("scqc.store.ptu.read_ptu_blocks", blocks)
     resource = f"file://{tmp_path / 'a.ptu'}"
@@ -137,6 +138,11 @@ def test_reading_has_a_deadline(tmp_path, monkeypatch):
         tagger.configure(TWO)
         with pytest.raises(InstrumentTimeout, match="not done within"):
             tagger.start(20e-6)
+        # Nothing is lost by it: asked again, it goes on from there.
+        tagger._link.io_timeout_s = 10.0
+        tagger.start(20e-6)
+        found = tagger.read(1.0)
+        assert found.times_ps.size == len(expected(tags, TWO, 0, 20_000_000))
 
 
 @pytest.mark.parametrize("content", [b"", b"no PTU at all", b"PQTTTR\0\0" + bytes(60)])
