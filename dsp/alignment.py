@@ -222,10 +222,11 @@ def _slope(
     frequency_hz: NDArray[np.float64],
 ) -> tuple[float, float]:
     """Return the delay whose phase slope fits best, and its sigma [s]."""
-    # Coarse: where all frequencies add up, on a grid of a tenth of the band's inverse.
-    spacing_hz = float(np.min(np.diff(np.sort(frequency_hz))))
+    # Coarse: where all frequencies add up, on a grid of a tenth of the band's inverse,
+    # as far as the guards keep the segments cyclic.
     span_hz = float(np.ptp(frequency_hz))
-    grid_s = np.arange(-0.5 / spacing_hz, 0.5 / spacing_hz, 0.1 / span_hz)
+    reach = round(10 * 0.5 * GUARD_SYMBOLS)
+    grid_s = np.arange(-reach, reach + 1) * (0.1 / span_hz)
     unit = weight * cross / np.abs(cross)
     sums = np.exp(2j * np.pi * np.outer(grid_s, frequency_hz)) @ unit
     coarse_s = float(grid_s[np.argmax(np.abs(sums))])

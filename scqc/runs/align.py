@@ -21,7 +21,7 @@ from dsp.pipeline import demodulate
 from dsp.settings import FrameLayout
 from dsp.time_tags.alignment import path_delays
 from dsp.transmitter import first_symbol_sample, samples_per_symbol
-from scqc.core.errors import ClippedError
+from scqc.core.errors import ClippedError, SignalError
 from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace
 from scqc.runs.cv_config import CvConfig
@@ -33,7 +33,7 @@ from scqc.runs.photon.receive import receiver_settings
 from scqc.runs.photon.session import Work, open_bench
 from scqc.runs.progress import Progress
 from scqc.runs.sinks import party_entropy
-from scqc.runs.transmit import burst_symbols, frame_layout
+from scqc.runs.transmit import burst_symbols, expected_budget, frame_layout
 
 #: Records that are taken if nobody says otherwise.
 RECORDS = 8
@@ -160,7 +160,12 @@ def _align_arms(
     layout = frame_layout(config, min(burst_symbols(config), MOST_SYMBOLS))
     starts, skews = [], []
     with open_cv_session(config, entropy, journal, progress) as session:
-        budget = session.probe()
+        try:
+            budget = session.probe()
+        except SignalError as error:
+            # Arms that are far apart can spoil a probe at full level.
+            journal.write("probe", f"failed, the config's link is assumed: {error}")
+            budget = expected_budget(config)
         waveform = session.transmitter.skew_waveform(
             layout, budget, session.bench.awg.granularity
         )
