@@ -7,6 +7,7 @@ A fault strikes at a *verb* of the instrument (``identify``, ``configure``,
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -60,6 +61,11 @@ class FaultPlan:
     ------
     ConfigError
         If a verb or a kind is unknown; all problems at once.
+
+    Attributes
+    ----------
+    struck_s : list of float
+        When faults have struck so far, on the monotonic clock [s].
     """
 
     def __init__(self, instrument: str, faults: Iterable[Fault] = ()) -> None:
@@ -67,6 +73,7 @@ class FaultPlan:
         self._left = [fault.count for fault in self._faults]
         self._spared = [fault.after for fault in self._faults]
         self._lock = threading.Lock()
+        self.struck_s: list[float] = []
         problems = []
         for fault in self._faults:
             for key, value, known in (
@@ -107,5 +114,6 @@ class FaultPlan:
                     self._spared[index] -= 1
                 elif self._left[index]:
                     self._left[index] -= 1
+                    self.struck_s.append(time.monotonic())
                     return fault.kind
         return None

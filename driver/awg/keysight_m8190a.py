@@ -18,6 +18,7 @@ from driver.awg.limits import CHANNELS, GeneratorLimits
 from driver.hal import AwgConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
+from driver.scpi.taken import require_generator, require_taken
 from scqc.core.errors import RangeError, StateError
 from scqc.core.records import Waveform
 
@@ -27,6 +28,7 @@ RATE_HZ = (125e6, 12e9)
 AMPLITUDE_VPP = (0.1, 0.7)
 MARKER_V = (-0.5, 1.625)
 MARKER_HIGH_V = 1.75
+MARKER_STEP_V = 0.02
 SYNC_BIT = 0x2
 SLICE_SAMPLES = 1 << 20
 MAXIMUM_SAMPLES = 3 << 29
@@ -116,7 +118,7 @@ class KeysightM8190A:
         RangeError
             If a value is outside the limits; nothing is sent.
         DeviceError
-            If the device refuses.
+            If the device refuses, or does not take a value.
         """
         self._limits.check_config(config)
         self._config, self._loaded_samples, self._holds = None, 0, False
@@ -138,7 +140,9 @@ class KeysightM8190A:
             batch += [":MARK1:SYNC:VOLT:HIGH 0.5", ":MARK1:SYNC:VOLT:LOW 0"]
         rate_hz = self._link.query_number(":FREQ:RAST?")
         taken = {n: self._link.query_number(f":VOLT{n}?") for n in CHANNELS}
-        self._config = AwgConfig(rate_hz, taken, config.trigger)
+        got = AwgConfig(rate_hz, taken, config.trigger)
+        require_generator(self.name, config, got)
+        self._config = got
         return self._config
 
     def restore(self) -> None:
@@ -255,12 +259,17 @@ class KeysightM8190A:
         ------
         RangeError
             If the marker or the level is outside the limits; nothing is sent.
+        DeviceError
+            If the level is another one: a shutter stands where it stood.
         """
         if marker not in CHANNELS:
             raise RangeError(self.name, f"marker {marker}", "has markers 1 and 2")
         self._check("marker level", level_v, MARKER_V, "V")
         with self._link.batch() as batch:
             batch.append(f":MARK{marker}:SAMP:VOLT:LOW {level_v:g}")
+        register = f":MARK{marker}:SAMP:VOLT:LOW"
+        got_v = self._link.query_number(f"{register}?")
+        require_taken(self.name, register, level_v, got_v, 0.0, MARKER_STEP_V)
         self._marker_v[marker] = level_v
 
     def _load(self, segments: Sequence[Waveform], config: AwgConfig, mode: str) -> None:

@@ -18,6 +18,7 @@ from driver.awg.limits import CHANNELS, GeneratorLimits
 from driver.hal import AwgConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
+from driver.scpi.taken import require_generator
 from scqc.core.errors import ConnectError, RangeError, StateError
 from scqc.core.records import Waveform
 
@@ -119,7 +120,7 @@ class KeysightM8195A:
             If a value is outside the limits; nothing is sent. The rates have gaps:
             those of the sample clock over 2 and over 4.
         DeviceError
-            If the device refuses.
+            If the device refuses, or does not take a value.
         """
         self._limits.check_config(config)
         self._config, self._loaded_samples = None, 0
@@ -143,7 +144,9 @@ class KeysightM8195A:
             batch.append(f":TRIG:SOUR:ENAB {source}")
         rate_hz = self._link.query_number(":FREQ:RAST?") / divider
         taken = {n: self._link.query_number(f":VOLT{n}:AMPL?") for n in CHANNELS}
-        self._config = AwgConfig(rate_hz, taken, config.trigger)
+        got = AwgConfig(rate_hz, taken, config.trigger)
+        require_generator(self.name, config, got)
+        self._config = got
         return self._config
 
     def restore(self) -> None:

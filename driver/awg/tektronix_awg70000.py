@@ -24,6 +24,7 @@ from driver.awg.wfmx import MARKER_1, MARKER_2, wfmx_file
 from driver.hal import AwgConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
+from driver.scpi.taken import require_generator, require_taken
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
     ConnectError,
@@ -39,6 +40,7 @@ RATE_HZ = (1.49e3, 25e9)
 AMPLITUDE_VPP = (0.25, 0.5)
 # Levels of a marker are at least 0.5 V apart, within -1.4 to 1.4 V.
 MARKER_V = (-0.9, 1.4)
+MARKER_STEP_V = 0.02
 MARKER_AMPLITUDE_V = 0.5
 SYNC_SAMPLES = 64
 # A block's length has at most nine digits, and a sample takes five bytes.
@@ -144,7 +146,7 @@ class TektronixAwg70000:
         RangeError
             If a value is outside the limits; nothing is sent.
         DeviceError
-            If the device refuses.
+            If the device refuses, or does not take a value.
         """
         self._limits.check_config(config)
         self._config, self._loaded_samples, self._resting = None, 0, False
@@ -158,7 +160,9 @@ class TektronixAwg70000:
                 ]
         rate_hz = self._link.query_number("CLOC:SRAT?")
         taken = {n: self._link.query_number(f"SOUR{n}:VOLT?") for n in CHANNELS}
-        self._config = AwgConfig(rate_hz, taken, config.trigger)
+        got = AwgConfig(rate_hz, taken, config.trigger)
+        require_generator(self.name, config, got)
+        self._config = got
         if self._marker_v:
             self._rest()
         return self._config
@@ -240,12 +244,20 @@ class TektronixAwg70000:
         ------
         RangeError
             If the marker or the level is outside the limits; nothing is sent.
+        DeviceError
+            If the level is another one: a shutter stands where it stood.
         """
         if marker not in CHANNELS:
             raise RangeError(self.name, f"marker {marker}", "has markers 1 and 2")
         self._check("marker level", level_v, MARKER_V, "V")
         with self._link.batch() as batch:
             batch.append(f"SOUR{marker}:MARK1:VOLT:OFFS {_marker_offset_v(level_v):g}")
+        register = f"SOUR{marker}:MARK1:VOLT:OFFS"
+        offset_v, got_v = (
+            _marker_offset_v(level_v),
+            self._link.query_number(f"{register}?"),
+        )
+        require_taken(self.name, register, offset_v, got_v, 0.0, MARKER_STEP_V)
         if not self._resting:
             self._rest()
         self._marker_v[marker] = level_v

@@ -14,6 +14,7 @@ from driver.digitizer.clipping import count_rails
 from driver.hal import DigitizerConfig, Identity, Snapshot
 from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
+from driver.scpi.taken import require_taken
 from scqc.core.clock import Deadline
 from scqc.core.errors import (
     InstrumentTimeout,
@@ -100,7 +101,7 @@ class KeysightInfiniium:
         RangeError
             If a value is outside the limits; nothing is sent.
         DeviceError
-            If the device refuses.
+            If the device refuses, or does not take a value.
         """
         self._check_config(config)
         self._config = None
@@ -124,9 +125,15 @@ class KeysightInfiniium:
                 ]
             batch += _trigger_commands(config)
         taken = {n: self._link.query_number(f":CHAN{n}:RANG?") for n in config.range_v}
+        for n, range_v in config.range_v.items():
+            require_taken(self.name, f":CHAN{n}:RANG", range_v, taken[n], 0.02)
+        rate_hz = self._link.query_number(":ACQ:SRAT?")
+        require_taken(self.name, ":ACQ:SRAT", config.rate_hz, rate_hz, 1e-6)
+        n_samples = round(self._link.query_number(":ACQ:POIN?"))
+        require_taken(self.name, ":ACQ:POIN", config.n_samples, n_samples, 0.0)
         self._config = DigitizerConfig(
-            rate_hz=self._link.query_number(":ACQ:SRAT?"),
-            n_samples=round(self._link.query_number(":ACQ:POIN?")),
+            rate_hz=rate_hz,
+            n_samples=n_samples,
             range_v=taken,
             trigger=config.trigger,
             trigger_level_v=config.trigger_level_v,

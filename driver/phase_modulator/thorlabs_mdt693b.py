@@ -88,7 +88,7 @@ class ThorlabsMdt693b:
         RangeError
             If the channel or the voltage is outside the limits; nothing is sent.
         DeviceError
-            If the instrument refuses.
+            If the instrument refuses, or the output reads another voltage.
         """
         axis = self._axis(channel)
         low, high = self.limits_v
@@ -98,7 +98,13 @@ class ThorlabsMdt693b:
                 f"output {channel}: {volts:g} V",
                 f"limits are {low:g}..{high:g}",
             )
+        # Until it is read, nobody knows where the output stands.
+        self._set_v.pop(channel, None)
         self._link.query(f"{axis}voltage={volts:.3f}")
+        found_v = self.voltage(channel)
+        if not abs(found_v - volts) <= READING_V:
+            reason = f"output {channel} set to {volts:g} V, reads {found_v:g} V"
+            raise DeviceError(self.name, f"{axis}voltage", [(-1, reason)])
         self._set_v[channel] = self._wanted_v[channel] = volts
 
     def restore(self) -> None:
@@ -109,12 +115,12 @@ class ThorlabsMdt693b:
         DeviceError
             With every output that reads another voltage.
         """
-        wrong = []
+        wrong: list[tuple[int, str]] = []
         for channel, volts in list(self._wanted_v.items()):
-            self.set_voltage(channel, volts)
-            found_v = self.voltage(channel)
-            if not abs(found_v - volts) <= READING_V:
-                wrong.append((-1, f"output {channel} is {found_v:g} V, was {volts:g}"))
+            try:
+                self.set_voltage(channel, volts)
+            except DeviceError as error:
+                wrong += error.entries
         if wrong:
             raise DeviceError(self.name, "restore", wrong)
 

@@ -35,6 +35,8 @@ INTEGRATION_S = (1e-6, 10.0)
 SORT_WINDOW_PS = 100_000
 PS_PER_S = 10**12
 _POLL_S = 2e-3
+# Of the converter that sets a threshold, and of rounding.
+_THRESHOLD_STEP_V = 5e-3
 # A question asked just before the deadline still gets time for its answer, so
 # that a late record is told from a silent tagger.
 _ANSWER_S = 0.3
@@ -114,7 +116,7 @@ class IdqId900:
         RangeError
             If a value is outside the limits; nothing is sent.
         DeviceError
-            If the device took another edge than asked for, or left an input off.
+            If the device does not take a value, or left an input off.
         """
         self._check_config(config)
         self._config = None
@@ -246,8 +248,11 @@ class IdqId900:
                 self.name, f"INPU{n}:EDGE?", f"{reply[:20]!r} is no edge"
             )
         enabled = self._link.query(f"INPU{n}:ENAB?").upper() in {"ON", "1"}
-        if edges[reply] != asked.edge or not enabled:
-            state = f"edge {reply}, {'on' if enabled else 'off'}"
+        taken = (edges[reply], delay_ps)
+        near = abs(threshold_v - asked.threshold_v) <= _THRESHOLD_STEP_V
+        if taken != (asked.edge, asked.delay_ps) or not near or not enabled:
+            state = f"edge {reply}, {threshold_v:g} V, {delay_ps} ps"
+            state += ", on" if enabled else ", off"
             raise DeviceError(self.name, f"INPU{n}", [(-1, f"not taken: {state}")])
         return TaggerChannel(threshold_v, edges[reply], delay_ps)
 

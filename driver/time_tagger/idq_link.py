@@ -9,6 +9,7 @@ must be the one seen before.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -105,15 +106,18 @@ class IdqLink(Interlocked):
         Raises
         ------
         WireProtocolError
-            If the reply is no number.
+            If the reply is no number, or not a finite one.
         """
         reply = self.query(command, timeout_s)
         for suffix in (_TIME_BASE, "V"):
             reply = reply.removesuffix(suffix)
         try:
-            return float(reply)
+            number = float(reply)
         except ValueError as error:
             raise self._garbled(command, f"{_shown(reply)!r} is no number") from error
+        if not math.isfinite(number):
+            raise self._garbled(command, f"{_shown(reply)!r} is no finite number")
+        return number
 
     def ask_datalink(self, command: str, timeout_s: float | None = None) -> object:
         """Ask the data link service and return what its JSON says.

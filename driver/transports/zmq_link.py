@@ -9,6 +9,7 @@ connection shows at once, through the socket's monitor, not after the deadline.
 from __future__ import annotations
 
 import socket
+import time
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,7 @@ from scqc.core.errors import (
 )
 
 CONTROL_PORT, DATALINK_PORT, STREAM_PORT = 5555, 6060, 4242
+_CONNECT_ATTEMPTS, _CONNECT_PAUSE_S = 3, 0.05
 _EXPECTED = "expected zmq://host:port?datalink=port&stream=port"
 
 
@@ -150,7 +152,7 @@ class ZmqRequester(_Endpoint):
     """A request socket (REQ): one message out, one message back."""
 
     def open(self, timeout_s: float) -> None:
-        """Connect.
+        """Connect; a refusal is tried again twice.
 
         Raises
         ------
@@ -158,13 +160,21 @@ class ZmqRequester(_Endpoint):
             If nothing listens there; ZeroMQ itself would wait for ever.
         """
         host, _, port = self._address.removeprefix("tcp://").rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), max(timeout_s, 1e-3)).close()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise self._failed(
-                ConnectError, f"connect {self._address}", reason
-            ) from error
+        deadline, place = Deadline(timeout_s), (host, int(port))
+        for attempt in range(1, _CONNECT_ATTEMPTS + 1):
+            try:
+                limit_s = max(deadline.remaining_s(), 1e-3)
+                socket.create_connection(place, limit_s).close()
+            except OSError as error:
+                late = deadline.remaining_s() <= _CONNECT_PAUSE_S
+                if attempt == _CONNECT_ATTEMPTS or late:
+                    reason = error.strerror or str(error)
+                    raise self._failed(
+                        ConnectError, f"connect {self._address}", reason
+                    ) from error
+                time.sleep(_CONNECT_PAUSE_S)
+            else:
+                break
         self._connect(zmq.REQ)
 
     def request(self, message: str, deadline: Deadline) -> str:

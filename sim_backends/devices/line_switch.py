@@ -74,7 +74,11 @@ class LineSwitch:
                 shown = self._was_open if moving else self._is_open
                 return "fetch", [words.open_reply if shown else words.closed_reply]
             if line in (words.open, words.close):
-                if not self.faults.take_data("switch", "not-taken"):
+                rebooted = self.faults.take_data("switch", "reboot")
+                if rebooted:
+                    # Without power it is closed.
+                    self._move(False)
+                elif not self.faults.take_data("switch", "not-taken"):
                     self._move(line == words.open)
                 return "switch", []
             return "", []

@@ -68,6 +68,16 @@ class ThorlabsMdt693b:
             return [OUT_OF_RANGE]
         if not 0.0 <= volts <= LIMIT_V:
             return [OUT_OF_RANGE]
+        if self.faults.take_data("switch", "execution-error"):
+            return [OUT_OF_RANGE]
+        if self.faults.take_data("switch", "reboot"):
+            self.volts = dict.fromkeys(OUTPUTS, 0.0)
+            for port in OUTPUTS.values():
+                self._cables.set_phase_voltage(self.name, port, 0.0)
+            return []
+        changes = self.volts[axis] != volts
+        if changes and self.faults.take_data("switch", "not-taken"):
+            return []
         self.volts[axis] = volts
         self._cables.set_phase_voltage(self.name, OUTPUTS[axis], volts)
         return []

@@ -208,6 +208,8 @@ class WebsqServer:
             data = GARBAGE + b"\n"
         elif kind == "wrong-length":
             data = ",".join(fields[:-1]).encode() + b"\n"
+        elif kind == "half-block":
+            data = data[: len(data) // 2]
         elif kind == "not-a-number":
             data = ",".join([fields[0], *("nan" for _ in fields[1:])]).encode() + b"\n"
         for reader in list(self._readers):

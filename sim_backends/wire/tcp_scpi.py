@@ -239,7 +239,7 @@ class ScpiSession:
                 done += len(piece)
                 self._send_parts([piece], done == len(whole))
             return
-        self._send_parts(parts, fault != "cut-block")
+        self._send_parts(parts, fault not in {"half-block", "cut-block"})
         if fault == "cut-block":
             raise DropConnectionError
 

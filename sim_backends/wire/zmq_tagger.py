@@ -282,8 +282,12 @@ class _Stream:
     def _send(self, message: bytes | memoryview) -> bool:
         """Send once somebody listens; give up when the stream is ended."""
         while not (self._ended.is_set() or self._closing.is_set()):
-            if self._socket.poll(_POLL_MS, zmq.POLLOUT):
-                self._socket.send(message, copy=False)
+            if not self._socket.poll(_POLL_MS, zmq.POLLOUT):
+                continue
+            # Who listened may be gone again by now: a send that waits would never
+            # end, and its socket never be closed.
+            with contextlib.suppress(zmq.Again):
+                self._socket.send(message, flags=zmq.NOBLOCK, copy=False)
                 return True
         return False
 

@@ -25,6 +25,8 @@ ANSWERS = {
     b"CLOC:SRAT?": b"4E+08",
     b"SOUR1:VOLT?": b"0.5",
     b"SOUR2:VOLT?": b"0.5",
+    b":MARK2:SAMP:VOLT:LOW?": b"1.5",
+    b"SOUR2:MARK1:VOLT:OFFS?": b"1.15",
     b"AWGC:RSTAT?": b"1",
     b":ACQ:SRAT?": b"4E+08",
     b":ACQ:POIN?": b"16",
@@ -177,7 +179,7 @@ def test_m8190a(m8190a):
         ":OUTP1 ON", ":OUTP2 ON", ":INIT:IMM1", ":TRIG:BEG1:IMM"
     )
     awg.set_marker_level(2, 1.5)
-    assert peer.take() == lines(":MARK2:SAMP:VOLT:LOW 1.5")
+    assert peer.take() == lines(":MARK2:SAMP:VOLT:LOW 1.5", ":MARK2:SAMP:VOLT:LOW?")
     awg.stop()
     assert peer.take() == lines(":ABOR1", ":ABOR2")
     awg.safe_state(1.0)
@@ -326,7 +328,9 @@ def test_awg70000(awg70000):
     awg.start()
     assert peer.take() == lines("TRIG:IMM BTR")
     awg.set_marker_level(2, 1.4)
-    assert peer.take() == lines("SOUR2:MARK1:VOLT:OFFS 1.15")
+    assert peer.take() == lines(
+        "SOUR2:MARK1:VOLT:OFFS 1.15", "SOUR2:MARK1:VOLT:OFFS?"
+    )
     awg.stop()
     assert peer.take() == lines("AWGC:STOP", *RUN_TEKTRONIX)
     awg.safe_state(1.0)

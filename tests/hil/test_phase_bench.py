@@ -263,7 +263,8 @@ def test_what_the_driver_sends():
     assert driver.limits_v == (0.0, 75.0)
     driver.set_voltage(2, 24.68)
     assert driver.voltage(2) == 24.8
-    assert peer.take() == ["yvoltage=24.680", "yvoltage?"]
+    # What was set is read back, and then asked for.
+    assert peer.take() == ["yvoltage=24.680", "yvoltage?", "yvoltage?"]
     driver.close()
     peer.thread.join(5.0)
     peer.listener.close()

@@ -100,7 +100,7 @@ def test_a_generator_that_no_longer_takes_its_set_points_is_named(
             else found(path)
         ),
     )
-    with pytest.raises(DeviceError, match=r"rate_hz is 2.*, was 4") as caught:
+    with pytest.raises(DeviceError, match=r"rate.*set to 4.*, reads 2") as caught:
         bench.recover("awg")
     assert caught.value.instrument == "awg"
 
