@@ -8,6 +8,7 @@ import pytest
 from tags_kit import Scene, mixed_table, tags
 
 from dsp.time_tags.alignment import path_delays
+from dsp.time_tags.pipeline import receive_tags
 from dsp.time_tags.settings import DETECTORS, SlotLayout, TagSettings
 from dsp.time_tags.sync import place
 from scqc.core.errors import LockError, SignalError, SyncError
@@ -124,3 +125,20 @@ def test_a_detector_that_sees_no_slots():
 def test_lost_tags_are_refused():
     with pytest.raises(SignalError, match="lost"):
         found(replace(record(), lost=3))
+
+
+def test_what_out_of_step_means_for_a_run():
+    """A quarter of a slot and more: no clock, no frame, or nothing but errors."""
+    delays_ps = (0, 7_123, 61_500, 949_999)
+    made = record(delays_ps)
+    bits = np.zeros(made.times_ps.size, dtype=np.uint8)
+    with pytest.raises(SignalError):
+        receive_tags(made, LAYOUT, SETTINGS, bits)
+    late = [delay_ps for delay_ps, _ in found(made).after_first()]
+    inputs = np.array([0, *np.rint(max(late) - np.array(late))], dtype=np.int64)
+    times_ps = made.times_ps + inputs[made.channels]
+    order = np.argsort(times_ps, kind="stable")
+    end_ps = made.duration_ps + int(inputs.max())
+    together = TimeTags(times_ps[order], made.channels[order], end_ps)
+    for fringe in receive_tags(together, LAYOUT, SETTINGS, bits).report.fringes:
+        assert fringe.visibility > 0.9
