@@ -288,7 +288,7 @@ SUBJECTS = {
         (*SCPI, "visa"),
         {"rx.rf": "dut:1"},
         ("identify", "configure", "wait", "fetch"),
-        {"configure": SCPI_SETTINGS},
+        {"configure": SCPI_SETTINGS, "arm": ("drop-connection",)},
         tuple(
             (at, kind)
             for at in ("configure", "fetch")
@@ -300,7 +300,12 @@ SUBJECTS = {
         ("tcp",),
         {"tx.i": "dut:1", "tx.q": "dut:2", "rx.rf": "dut:in1"},
         ("identify", "configure", "wait", "fetch"),
-        {"configure": SCPI_SETTINGS, "upload": ("queue-overflow",)},
+        {
+            "configure": SCPI_SETTINGS,
+            "upload": ("drop-connection", "queue-overflow"),
+            "arm": ("drop-connection",),
+            "start": ("drop-connection",),
+        },
         tuple(
             (at, kind)
             for at in ("configure", "fetch")
@@ -605,9 +610,20 @@ def make_safe(cell, lab):
 
 def held():
     """Return the threads and the open files of this process."""
-    gc.collect()
     files = set()
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             files.add((number, os.readlink(f"/proc/self/fd/{number}")))
     return {t.ident for t in threading.enumerate()}, files
+
+
+def left_over(before):
+    """Return the threads and files that were not there before."""
+    for collect in (lambda: None, gc.collect):
+        # Collecting takes long, and is needed for cycles alone.
+        collect()
+        threads, files = held()
+        found = (threads - before[0]) | (files - before[1])
+        if not found:
+            break
+    return found

@@ -13,6 +13,7 @@ from fault_kit import (
     cells,
     held,
     laboratory,
+    left_over,
     make_safe,
     pairwise,
     parameters,
@@ -56,9 +57,7 @@ def test_a_fault_ends_as_documented_and_leaves_nothing_behind(cell):
         assert getattr(device, "is_safe", True)
         # The fault is over: all is well again, with nothing stale.
         use_once(cell, lab)
-    threads, files = held()
-    assert threads <= before[0]
-    assert files <= before[1]
+    assert not left_over(before)
 
 
 def test_every_emulated_instrument_is_in_the_matrix():
