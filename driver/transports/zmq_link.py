@@ -276,7 +276,8 @@ class ZmqLink:
         self._requesters = {}
         context, self._context = self._context, None
         if context is not None:
-            context.term()
+            # Ending a context waits for its sockets: none may be left over.
+            context.destroy(linger=0)
 
     def control(self, message: str, deadline: Deadline) -> str:
         """Ask the controller; see `ZmqRequester.request`."""

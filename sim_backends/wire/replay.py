@@ -213,7 +213,7 @@ class ReplayRequests:
         self._closing.set()
         for thread in self._threads:
             thread.join(_JOIN_S)
-        self._context.term()
+        self._context.destroy(linger=0)
 
     def _serve(self, script: Script, link: zmq.Socket[bytes]) -> None:
         while not self._closing.is_set():

@@ -87,7 +87,8 @@ class ZmqTaggerServer:
             answerer.join()
         self._datalink.close()
         self.device.shut_down()
-        self._context.term()
+        # Ending a context waits for its sockets: none may be left over.
+        self._context.destroy(linger=0)
 
     def _command(self, message: str) -> tuple[str, str]:
         """Carry out one message; return the verb it was about, and the reply."""
