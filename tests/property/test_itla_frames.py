@@ -36,7 +36,7 @@ class Wire:
 
     def write(self, data, deadline):
         data = self.spoiled("there", data)
-        self.unread += self.spoiled("back", self.talk.feed(data)[0])
+        self.unread += self.spoiled("back", self.talk.feed(data).data)
 
     def spoiled(self, way, data):
         """Flip the next bit that is due on this way, in a whole frame."""
