@@ -52,6 +52,8 @@ class OzOpticsDd100:
         self.name = link.instrument
         self._range_db = (0.0, 0.0)
         self._set_db: float | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted_db: float | None = None
 
     @property
     def identity(self) -> Identity:
@@ -126,8 +128,19 @@ class OzOpticsDd100:
             raise RangeError(self.name, f"{wanted_db:g} dB", limits)
         self._set_db = None
         taken = AttenuatorConfig(self._move(wanted_db, self._link.io_timeout_s))
-        self._set_db = taken.attenuation_db
+        self._set_db = self._wanted_db = taken.attenuation_db
         return taken
+
+    def restore(self) -> None:
+        """Set the attenuation that was asked for last, and read it back.
+
+        Raises
+        ------
+        DeviceError
+            If it stops elsewhere.
+        """
+        if self._wanted_db is not None:
+            self.set_attenuation(AttenuatorConfig(self._wanted_db))
 
     def attenuation_db(self) -> float:
         """Return the attenuation it reads [dB]."""

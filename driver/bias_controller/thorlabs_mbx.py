@@ -53,6 +53,9 @@ class ThorlabsMbx:
         self.name = link.instrument
         self._bias: BiasConfig | None = None
         self._set_db: float | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted_bias: tuple[BiasConfig, float] | None = None
+        self._wanted_db: float | None = None
 
     @property
     def identity(self) -> Identity:
@@ -146,6 +149,7 @@ class ThorlabsMbx:
             lock = f"lock to {config.point}"
             self._wait(lock, lambda: self.bias().is_locked, deadline)
         self._bias = config
+        self._wanted_bias = (config, timeout_s)
         return self.bias()
 
     def bias(self) -> BiasReading:
@@ -183,8 +187,21 @@ class ThorlabsMbx:
             lambda: abs(self.attenuation_db() - wanted_db) <= WITHIN_DB,
             Deadline(timeout_s),
         )
-        self._set_db = self._link.query_number("VOA:ATTEN?")
+        self._set_db = self._wanted_db = self._link.query_number("VOA:ATTEN?")
         return AttenuatorConfig(self._set_db)
+
+    def restore(self) -> None:
+        """Lock or hold the bias as last, then attenuate as last; read both back.
+
+        Raises
+        ------
+        DeviceError
+            If a setting is not taken.
+        """
+        if self._wanted_bias is not None:
+            self.set_bias(*self._wanted_bias)
+        if self._wanted_db is not None:
+            self.set_attenuation(AttenuatorConfig(self._wanted_db))
 
     def attenuation_db(self) -> float:
         """Return the attenuation it measures [dB]."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from driver.detector_bias.websq_link import DETECTORS, Labels, WebsqLink
 from driver.hal import Identity, Snapshot
 from driver.hal_light import DetectorBiasConfig
+from driver.restoring import require_same
 from scqc.core.errors import DeviceError, RangeError, StateError, WireProtocolError
 
 BIAS_A = (0.0, 100e-6)
@@ -34,6 +35,8 @@ class SingleQuantumWebSq:
         self.name = link.instrument
         self._detectors = 0
         self._config: DetectorBiasConfig | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted: DetectorBiasConfig | None = None
 
     @property
     def identity(self) -> Identity:
@@ -108,7 +111,19 @@ class SingleQuantumWebSq:
             {n: 1e-6 * got_ua[n - 1] for n in self.channels},
             {n: 1e-3 * got_mv[n - 1] for n in self.channels},
         )
+        self._wanted = self._config
         return self._config
+
+    def restore(self) -> None:
+        """Set currents and trigger levels as last, read them back, compare.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        if self._wanted is not None:
+            require_same(self.name, self._wanted, self.set_detectors(self._wanted))
 
     def count_rates_hz(self, integration_s: float) -> dict[int, float]:
         """Return how often each detector fires [counts/s], over whole milliseconds.

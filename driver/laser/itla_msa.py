@@ -22,6 +22,7 @@ from driver.laser.itla_registers import (
     dbm,
     signed,
 )
+from driver.restoring import require_same
 from scqc.core.clock import Deadline
 from scqc.core.errors import DeviceError, RangeError, StateError
 
@@ -47,6 +48,8 @@ class ItlaLaser:
         self._fine_range_mhz = 0
         self._has_mhz = False
         self._config: LaserConfig | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted: LaserConfig | None = None
         self._is_on = False
 
     @property
@@ -153,8 +156,19 @@ class ItlaLaser:
         if taken != asked:
             reason = f"set-point not taken: {asked} reads back as {taken}"
             raise DeviceError(self.name, "configure", [(-1, reason)])
-        self._config = taken
+        self._config = self._wanted = taken
         return taken
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back, compare; the light stays off.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        if self._wanted is not None:
+            require_same(self.name, self._wanted, self.configure(self._wanted))
 
     def set_enabled(self, is_on: bool, timeout_s: float) -> None:
         """Switch the light on or off and return when it has settled.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from driver.hal import Identity, Snapshot
 from driver.hal_light import LaserConfig, LaserReading
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from driver.scpi.taken import require_taken
 from scqc.core.clock import Deadline
@@ -38,6 +39,8 @@ class KeysightN7776C:
         self._link = link
         self.name = link.instrument
         self._config: LaserConfig | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted: LaserConfig | None = None
         self._lit = False
         self._wavelengths_m = self._powers_dbm = (0.0, 0.0)
 
@@ -138,7 +141,19 @@ class KeysightN7776C:
             text = f"set to {config.power_dbm:g} dBm, reads {got_dbm:g} dBm"
             raise DeviceError(self.name, "SOUR0:POW", [(0, text)])
         self._config = LaserConfig(LIGHT_SPEED_M_PER_S / got_m, got_dbm)
+        self._wanted = self._config
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back, compare; the light stays off.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        if self._wanted is not None:
+            require_same(self.name, self._wanted, self.configure(self._wanted))
 
     def set_enabled(self, is_on: bool, timeout_s: float) -> None:
         """Switch the light on or off and return when it has settled.

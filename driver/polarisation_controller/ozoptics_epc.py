@@ -47,6 +47,8 @@ class OzOpticsEpc:
         self._link = link.speak(RULES)
         self.name = link.instrument
         self._set_v: dict[int, float] = {}
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted_v: dict[int, float] = {}
 
     @property
     def identity(self) -> Identity:
@@ -125,7 +127,18 @@ class OzOpticsEpc:
             entry = (-1, f"set-point not taken: {text}")
             raise DeviceError(self.name, "set voltages", [entry])
         self._set_v.update({n: v / 1000.0 for n, v in millivolts.items()})
+        self._wanted_v.update(self._set_v)
         return PolarisationConfig({n: v / 1000.0 for n, v in read.items()})
+
+    def restore(self) -> None:
+        """Set the voltages that were asked for last, and read them back.
+
+        Raises
+        ------
+        DeviceError
+            With every channel that reads another voltage.
+        """
+        self.set_polarisation(PolarisationConfig(dict(self._wanted_v)))
 
     def polarisation(self) -> PolarisationConfig:
         """Return the voltages it reads."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from driver.hal import Identity, Snapshot
 from driver.hal_light import PowerMeterConfig
+from driver.restoring import require_same
 from driver.scpi.link import ScpiLink
 from driver.scpi.taken import require_taken
 from scqc.core.errors import ConnectError, RangeError, StateError, WireProtocolError
@@ -35,6 +36,8 @@ class ThorlabsPm100:
         self._sensor = ""
         self._wavelengths_m = (0.0, 0.0)
         self._config: PowerMeterConfig | None = None
+        # What `restore` sets; being made safe leaves it alone.
+        self._wanted: PowerMeterConfig | None = None
 
     @property
     def identity(self) -> Identity:
@@ -120,8 +123,19 @@ class ThorlabsPm100:
             self.name, "SENS:CORR:WAV", wavelength_nm, got_nm, 0.51 / wavelength_nm
         )
         require_taken(self.name, "SENS:AVER:COUN", config.averages, got, 0.0)
-        self._config = PowerMeterConfig(got_nm * 1e-9, int(got))
+        self._config = self._wanted = PowerMeterConfig(got_nm * 1e-9, int(got))
         return self._config
+
+    def restore(self) -> None:
+        """Set what was configured last, read it back, compare.
+
+        Raises
+        ------
+        DeviceError
+            With every set-point that is not what it was.
+        """
+        if self._wanted is not None:
+            require_same(self.name, self._wanted, self.configure_meter(self._wanted))
 
     def power_w(self) -> float:
         """Return one reading [W].

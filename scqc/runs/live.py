@@ -302,7 +302,9 @@ class CvSession:
     def burst(self, waveform: Waveform) -> list[tuple[RecordKind, Trace]]:
         """Play one waveform; take signal, shot and electronic noise."""
         config, timeout_s = self.load(waveform), self.config.bob.digitizer.timeout_s
-        return [(kind, record(self.bench, kind, config, timeout_s)) for kind in KINDS]
+        taken = [(kind, record(self.bench, kind, config, timeout_s)) for kind in KINDS]
+        self.recovery.require_light()
+        return taken
 
     def look(self, waveform: Waveform) -> Trace:
         """Play one waveform; take the signal alone."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driver.bench import Bench
+from driver.hal_light import Laser
 from driver.set_points import set_up_light
 from driver.settings import InstrumentSettings
-from scqc.core.errors import ConnectionLost
+from scqc.core.errors import ConnectionLost, DeviceError
 from scqc.runs.journal import Journal
 
 #: How often a run goes on after a lost connection.
@@ -69,3 +70,23 @@ class Recovery:
         settings = {name: self._instruments[name]}
         set_up_light(self._bench, settings, self._light_timeout_s)
         self._journal.write("recovered", f"{name}: same instrument, same set-points")
+
+    def require_light(self) -> None:
+        """Ask every laser that was switched on whether it still is.
+
+        A burst in which a laser went out, or away, is worth nothing, and says so only
+        after the run.
+
+        Raises
+        ------
+        ConnectionLost
+            If one is gone.
+        DeviceError
+            If one is out, or does not emit what it was set to.
+        """
+        for name, settings in self._instruments.items():
+            laser = self._bench.instrument(name)
+            if not isinstance(laser, Laser) or not settings.set_points.given():
+                continue
+            if not laser.reading().is_on:
+                raise DeviceError(name, "reading", [(-1, "switched on, and is off")])

@@ -1,6 +1,7 @@
 """A dropped connection costs a burst, never a second copy of one."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from run_kit import CONFIGS, read_tap
 
 from driver.awg.keysight_m8190a import KeysightM8190A
 from driver.digitizer.keysight_infiniium import KeysightInfiniium
+from driver.laser.itla_msa import ItlaLaser
+from driver.laser.keysight_n7776c import KeysightN7776C
 from driver.time_tagger.idq_id900 import IdqId900
-from scqc.core.errors import CaptureError, ConnectionLost
+from scqc.core.errors import CaptureError, ConnectionLost, DeviceError
 from scqc.runs import live
 from scqc.runs.journal import read_journal
 from scqc.runs.lab_config import load_config
+from scqc.runs.offline import process_capture
 from scqc.runs.progress import Silent
 from scqc.runs.recovery import TRIES
 from scqc.runs.station import station
@@ -54,8 +58,8 @@ def losing(monkeypatch):
     return lose
 
 
-def run_cv(folder, monkeypatch, work=live.run_live):
-    """Run the quick bench; return the result and what was played."""
+def run_cv(folder, monkeypatch, work=live.run_live, name="cv_quick.toml"):
+    """Run a bench; return the result and what was played."""
     played = []
 
     @contextmanager
@@ -65,7 +69,7 @@ def run_cv(folder, monkeypatch, work=live.run_live):
             played.extend(read_tap(place.tap))
 
     monkeypatch.setattr(live, "station", tapped_station)
-    loaded = load_config(CONFIGS / "cv_quick.toml")
+    loaded = load_config(CONFIGS / name)
     return work(loaded, PAYLOAD, folder, Silent()), played
 
 
@@ -94,6 +98,42 @@ def test_lost_bursts_are_replaced_by_fresh_ones(tmp_path, losing, monkeypatch):
     _, bursts = read_alice_record(tmp_path / "r" / "alice.scqc")
     symbols = np.concatenate([burst.symbols for burst in bursts])
     assert np.unique(symbols).size == symbols.size
+
+
+def test_lasers_that_are_lost_come_back_lit(tmp_path, losing, monkeypatch):
+    """They are asked after every burst; one without its laser is not kept."""
+    # Switched on, after the probe, after burst 0; once more when switched on again.
+    losing(ItlaLaser, "reading", {3})
+    # After the probe, after burst 0, after burst 1.
+    losing(KeysightN7776C, "reading", {3})
+    folder = tmp_path / "r"
+    work = live.capture_live
+    path, played = run_cv(folder, monkeypatch, work, "cv_full_bench.toml")
+    # The probe, both bursts, and two that were lost with a laser.
+    assert len(played) == 5
+    assert copies(played) == 0
+    entries = read_journal(folder)
+    for kind in ("lost", "recovered"):
+        told = [entry["text"] for entry in entries if entry["kind"] == kind]
+        assert [text.partition(":")[0] for text in told] == ["laser", "lo"]
+    # What was kept has light: with it, the payload.
+    result = process_capture(path, folder, Silent(), alice=folder / "alice.scqc")
+    assert (folder / "payload.received").read_bytes() == PAYLOAD
+    assert result.data["payload"]["delivered"]
+
+
+def test_a_laser_that_went_out_ends_the_run(tmp_path, monkeypatch):
+    original, calls = KeysightN7776C.reading, []
+
+    def dark(self):
+        calls.append(original(self))
+        return replace(calls[-1], is_on=len(calls) < 2)
+
+    monkeypatch.setattr(KeysightN7776C, "reading", dark)
+    folder = tmp_path / "r"
+    with pytest.raises(DeviceError, match="is off"):
+        run_cv(folder, monkeypatch, live.capture_live, "cv_full_bench.toml")
+    assert read_journal(folder)[-1]["kind"] == "error"
 
 
 def test_a_burst_that_is_sent_again_is_noticed(tmp_path, losing, monkeypatch):

@@ -290,7 +290,9 @@ class PhotonSession:
                 self._recovery.after(error, "nothing was played, the burst is loaded")
                 self._bench.switch(SIGNAL_SWITCH).set_open(True)
         timeout_s = self._config.bob.tagger.timeout_s
-        return play_and_read_tags(self._bench, timeout_s, self._alice)
+        tags = play_and_read_tags(self._bench, timeout_s, self._alice)
+        self._recovery.require_light()
+        return tags
 
     def _get_ready(
         self, prepared: NDArray[np.uint8], bases: NDArray[np.uint8] | None
