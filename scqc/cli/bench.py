@@ -53,11 +53,7 @@ def devices(
         show({"instruments": rows}, as_json)
     else:
         show({"instruments": [_brief(row) for row in rows]}, as_json)
-        settings = [
-            {"name": row["name"], "setting": key, "value": value}
-            for row in rows
-            for key, value in row.get("settings", {}).items()
-        ]
+        settings = [line for row in rows for line in _details(row)]
         show({"settings": settings}, as_json)
     if any("error" in row for row in rows):
         raise typer.Exit(4)
@@ -107,5 +103,15 @@ def serve_sim(config: Config, as_json: Json = False, debug: Debug = False) -> No
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what fits into one line of a table: settings have one of their own."""
-    return {key: value for key, value in row.items() if key != "settings"}
+    """Return what fits into one line of a table; the rest has lines of its own."""
+    shown = {"name": row["name"], "driver": row["driver"]}
+    shown["answer"] = row.get("identity", row.get("error", ""))
+    shown["self-test"] = row.get("self_test", "")
+    return shown
+
+
+def _details(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the lines of an instrument in the table below."""
+    found = {"role": row["role"], "resource": row["resource"]}
+    found |= {k: v for k, v in row.get("settings", {}).items() if v not in (None, {})}
+    return [{"name": row["name"], "setting": k, "value": v} for k, v in found.items()]
