@@ -8,7 +8,7 @@ READY := .venv/.ready
 INTEROP := .venv-interop/.ready
 BENCHMARKS := receiver reconciliation timetags instruments
 
-.PHONY: run test check bench soak interop venv warm clean
+.PHONY: run test test-hw check bench soak interop venv warm clean
 
 # The default bench: a file and a secret key over a simulated 10 km.
 run: $(READY)
@@ -31,6 +31,14 @@ bench: $(READY)
 # Long statistical runs, for example: make soak AREA=cv
 soak: $(READY)
 	$(BIN)/pytest -m soak --timeout=3600 $(if $(AREA),-k $(AREA))
+
+# The suites of the roles on the instruments of a lab config without [sim]; light only
+# when it is allowed: make test-hw CONFIG=lab.toml ALLOW_LIGHT=1
+test-hw: $(READY)
+	@test -n "$(CONFIG)" || { echo "make test-hw CONFIG=lab.toml" >&2; exit 2; }
+	$(BIN)/pytest -rs -p no:xdist tests/contract/test_instrument_roles.py \
+		$(wildcard tests/contract/test_*_role.py tests/contract/test_*_roles.py) \
+		--hw-config=$(CONFIG) $(if $(ALLOW_LIGHT),--allow-light)
 
 # Drivers of other projects (QCoDeS, PyMeasure) on the emulators; installs them into
 # an environment of its own.

@@ -1,8 +1,34 @@
-"""What holds for all tests."""
+"""Options of the whole test run: real instruments in place of emulators."""
 
-from hypothesis import settings
+from pathlib import Path
 
-# How long an example takes is no property of the code: the first one compiles,
-# and the machine may be busy.
-settings.register_profile("scqc", deadline=None)
-settings.load_profile("scqc")
+import hw_kit
+import pytest
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("scqc")
+    group.addoption(
+        "--hw-config",
+        type=Path,
+        help="run the suites of the roles on the instruments of this lab config",
+    )
+    group.addoption(
+        "--allow-light",
+        action="store_true",
+        help="with --hw-config: also what could let light out",
+    )
+
+
+def pytest_configure(config):
+    path = config.getoption("--hw-config")
+    if path is not None:
+        hw_kit.choose(path, allow_light=config.getoption("--allow-light"))
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--hw-config") is None:
+        return
+    for item in items:
+        if item.get_closest_marker("known_light"):
+            item.add_marker(pytest.mark.skip(reason=hw_kit.UNSEEN))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from bench_kit import KINDS, ClickingLight, PlainLight, served
+from hw_kit import CHOICE, HW, UNSEEN, chosen, opened_hardware
 from local_kit import LOCAL
 
 from driver import hal, hal_light
@@ -55,6 +56,8 @@ class MovableLight(PlainLight, AdjustableOptics):
 
 def backends(names):
     """Return every driver on its usual link, SCPI over HiSLIP and VISA too."""
+    if CHOICE.instruments:
+        return chosen(names)
     scpi = [name for name in names if DRIVERS[name].link in SCPI]
     visa = [name for name in names if name in VISA]
     return [
@@ -91,6 +94,12 @@ def sampled(cases, every=4):
 def opened(backend, light=None, wiring=None, faults=()):
     """Serve the instrument of a backend and open its driver; yield both."""
     wanted, _, transport = backend.partition(" ")
+    if transport.startswith(HW):
+        if light is not None:
+            pytest.skip(UNSEEN)
+        with opened_hardware(transport.removeprefix(HW)) as both:
+            yield both
+        return
     if wanted in LOCAL:
         with LOCAL[wanted]() as driver:
             yield driver, None

@@ -65,6 +65,7 @@ class TestTimeTagger:
     def test_configure_returns_what_was_taken(self, instrument):
         assert instrument.configure(self.CONFIG) == self.CONFIG
 
+    @pytest.mark.known_light
     def test_tags_are_those_of_the_detectors_merged(self, instrument):
         instrument.configure(self.CONFIG)
         instrument.start(1e-6)
@@ -78,6 +79,7 @@ class TestTimeTagger:
             np.testing.assert_array_equal(tags.times_ps[tags.channels == n], expected)
         assert not np.any(tags.channels == 3)
 
+    @pytest.mark.known_light
     def test_nothing_is_recorded_after_the_end(self, instrument):
         instrument.configure(self.CONFIG)
         instrument.start(1.0e-6)
@@ -92,6 +94,7 @@ class TestTimeTagger:
         instrument.start(2e-6)
         assert instrument.read(5.0).duration_ps == 2_000_000
 
+    @pytest.mark.known_light
     def test_many_records_one_after_the_other(self, instrument):
         instrument.configure(self.CONFIG)
         sizes = set()
@@ -100,6 +103,7 @@ class TestTimeTagger:
             sizes.add(instrument.read(5.0).times_ps.size)
         assert len(sizes) == 1
 
+    @pytest.mark.known_light
     def test_counts(self, instrument):
         instrument.configure(self.CONFIG)
         expected = {n: np.arange(n, 900_000, 1000 * n).size for n in (1, 2, 4)}

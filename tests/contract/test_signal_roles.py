@@ -178,6 +178,7 @@ class TestDigitizer:
         digitizer.wait(2.0)
         return digitizer.fetch(2.0)
 
+    @pytest.mark.known_light
     def test_record(self, instrument):
         self.configured(instrument, 0.8)
         trace = self.recorded(instrument)
