@@ -206,8 +206,11 @@ class LineLink(ByteSession):
                     raise
                 reason = f"{before!r:.40} is no reply to it"
                 raise self._garbled(probe.command, reason) from error
-            if re.match(probe.pattern, "\n".join(lines)):
-                return lines
+            for first in range(len(lines)):
+                # The end of a reply that came slowly may stand in front of it.
+                if re.match(probe.pattern, "\n".join(lines[first:])):
+                    before.extend(lines[:first])
+                    return lines[first:]
             before.extend(lines)
 
     def _ask(self, command: str, deadline: Deadline) -> list[str]:
