@@ -232,8 +232,8 @@ def tags(places: dict[str, str], n_tags: int, repeats: int) -> dict[str, Any]:
     # Compiled code is loaded once per process, not once per record.
     run = np.arange(4, dtype=np.int64)
     merging.settle(run)
-    merging.merge_tags({1: run})
-    merging.largest_step_back(run)
+    merging.merge_tags({1: [run]})
+    merging.largest_step_back(run, 0)
     tagger: TimeTagger = opened("tagger", "idq.id900", places["tagger"])
     tagger.configure(TaggerConfig({n: TaggerChannel() for n in (1, 2, 3, 4)}))
     rates, wires, files = [], [], []

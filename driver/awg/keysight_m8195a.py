@@ -282,4 +282,5 @@ def dac_codes(samples: NDArray[np.float32], amplitude_vpp: float) -> NDArray[np.
         From -127 to 127.
     """
     scale = np.float32(FULL_SCALE_CODE / (0.5 * amplitude_vpp))
-    return np.rint(samples * scale).astype(np.int8)
+    codes: NDArray[np.int8] = np.rint(samples * scale).astype(np.int8)
+    return codes

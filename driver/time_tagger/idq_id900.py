@@ -199,7 +199,8 @@ class IdqId900:
         times = {n: self._drain(n, running, deadline) for n in running.identifiers}
         lost, overflow = 0, False
         for n, identifier in running.identifiers.items():
-            self._finish_stream(n, identifier, times[n].size, self._limit_s(deadline))
+            count = sum(part.size for part in times[n])
+            self._finish_stream(n, identifier, count, self._limit_s(deadline))
             lost += self._count(f"RAW{n}:ERRORS?", deadline)
             overflow |= self._count(f"INPU{n}:HIRES:ERROR?", deadline) != 0
         self._link.close_streams()
@@ -293,7 +294,7 @@ class IdqId900:
 
     def _drain(
         self, n: int, running: _Acquisition, deadline: Deadline
-    ) -> NDArray[np.int64]:
+    ) -> list[NDArray[np.int64]]:
         """Read the stream of one input to its end and check what came."""
         parts: list[NDArray[np.int64]] = []
         action = f"stream of input {n}"
@@ -303,30 +304,29 @@ class IdqId900:
                 raise WireProtocolError(self.name, action, reason)
             # A time beyond 63 bits shows as a negative one.
             parts.append(np.frombuffer(message, dtype="<i8"))
-        if not parts:
-            return np.zeros(0, dtype=np.int64)
-        # One message is used where it lies; more are put together.
-        times = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return self._in_order(times, running.duration_ps, action)
+        return self._in_order(parts, running.duration_ps, action) if parts else []
 
     def _in_order(
-        self, times: NDArray[np.int64], duration_ps: int, action: str
-    ) -> NDArray[np.int64]:
+        self, parts: list[NDArray[np.int64]], duration_ps: int, action: str
+    ) -> list[NDArray[np.int64]]:
         """Refuse tags outside the record, or out of order beyond the window."""
         from driver.time_tagger.merging import largest_step_back, settle
 
-        back_ps = largest_step_back(times)
+        back_ps, high_ps = 0, int(parts[0][0])
+        for part in parts:
+            step_ps, high_ps = largest_step_back(part, high_ps)
+            back_ps = max(back_ps, step_ps)
         if back_ps > SORT_WINDOW_PS:
             reason = f"out of order by {back_ps} ps, window is {SORT_WINDOW_PS} ps"
             raise WireProtocolError(self.name, action, reason)
         if back_ps:
-            times = np.array(times)
-            settle(times)
-        low, high = int(times[0]), int(times[-1])
+            parts = [np.concatenate(parts)]
+            settle(parts[0])
+        low, high = int(parts[0][0]), int(parts[-1][-1])
         if low < 0 or high > min(duration_ps + SORT_WINDOW_PS, _LAST_PS):
             reason = f"{low}..{high} ps, recorded were {duration_ps} ps"
             raise WireProtocolError(self.name, action, reason)
-        return times
+        return parts
 
     def _finish_stream(
         self, n: int, identifier: str, received: int, timeout_s: float

@@ -50,7 +50,7 @@ CONFIG = TaggerConfig({n: TaggerChannel(0.2) for n in (1, 2, 3, 4)})
 @pytest.fixture(scope="module", autouse=True)
 def _compiled():
     """Have the kernels loaded: on a loaded machine that outlasts `IO_TIMEOUT_S`."""
-    merge_tags({1: np.arange(3), 2: np.arange(3)})
+    merge_tags({1: [np.arange(3)], 2: [np.arange(3)]})
     by_detector(np.arange(3), np.zeros(3, dtype=np.uint8), 4)
 
 
@@ -425,7 +425,7 @@ def test_bad_resources(resource):
 
 def test_merging_breaks_ties_by_input():
     times = {2: np.array([5, 7]), 1: np.array([5, 6, 7]), 4: np.array([], np.int64)}
-    merged, channels = merge_tags(times)
+    merged, channels = merge_tags({n: [run] for n, run in times.items()})
     assert merged.tolist() == [5, 5, 6, 7, 7]
     assert channels.tolist() == [1, 2, 1, 1, 2]
     assert channels.dtype == np.uint8

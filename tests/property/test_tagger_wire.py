@@ -22,10 +22,17 @@ times = st.lists(st.integers(0, 2**61 - 1), max_size=40)
 
 
 # The first example compiles: no deadline.
-@given(st.dictionaries(st.integers(1, 4), times, min_size=1))
+@given(
+    st.dictionaries(st.integers(1, 4), times, min_size=1),
+    st.lists(st.integers(0, 40), max_size=4).map(sorted),
+)
 @settings(deadline=None)
-def test_merging_is_sorting_by_time_then_input(found):
-    arrays = {n: np.array(sorted(t), dtype=np.int64) for n, t in found.items()}
+def test_merging_is_sorting_by_time_then_input(found, cuts):
+    """Whatever pieces the tags of an input come in, empty ones too."""
+    arrays = {
+        n: np.split(np.array(sorted(t), dtype=np.int64), [min(c, len(t)) for c in cuts])
+        for n, t in found.items()
+    }
     merged, channels = merge_tags(arrays)
     wanted = sorted((t, n) for n, listed in found.items() for t in listed)
     assert list(zip(merged.tolist(), channels.tolist(), strict=True)) == wanted
@@ -35,11 +42,14 @@ def test_merging_is_sorting_by_time_then_input(found):
 @settings(deadline=None)
 def test_settling_is_sorting(found):
     run = np.array(found, dtype=np.int64)
-    back = largest_step_back(run)
+    back, high = largest_step_back(run, run[0])
     assert back == int(np.max(np.maximum.accumulate(run) - run))
+    assert high == run.max()
     settle(run)
     assert run.tolist() == sorted(found)
-    assert largest_step_back(run) == 0
+    assert largest_step_back(run, run[0]) == (0, high)
+    # From another piece's latest tag on.
+    assert largest_step_back(run, high)[0] == high - min(found)
 
 
 @pytest.fixture(scope="module")
