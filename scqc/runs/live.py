@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from scqc.core.provenance import new_run_uuid
 from scqc.core.records import Trace, Waveform
 from scqc.core.rng import EntropySource, random_bits
 from scqc.runs.cv_config import CvConfig
+from scqc.runs.freshness import FreshRecords
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.offline import ALICE_NAME, process_capture
@@ -224,6 +225,9 @@ class CvSession:
     transmitter: Transmitter
     entropy: EntropySource
     recovery: Recovery
+    fresh: FreshRecords = field(default_factory=FreshRecords)
+    #: Sent so far, probes included [1].
+    bursts: int = 0
 
     def capture(self, block: PreparedBlock, progress: Progress) -> Path:
         """Send a block and store what arrives; return the finished capture."""
@@ -304,6 +308,9 @@ class CvSession:
         config, timeout_s = self.load(waveform), self.config.bob.digitizer.timeout_s
         taken = [(kind, record(self.bench, kind, config, timeout_s)) for kind in KINDS]
         self.recovery.require_light()
+        self.bursts += 1
+        for kind, trace in taken:
+            self.fresh.check(f"{kind} of burst {self.bursts}", trace.codes[0])
         return taken
 
     def look(self, waveform: Waveform) -> Trace:

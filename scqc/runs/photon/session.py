@@ -31,6 +31,7 @@ from protocols.schemes import direct
 from scqc.core.errors import ConnectionLost, StateError
 from scqc.core.records import TimeTags, Waveform
 from scqc.core.rng import EntropySource
+from scqc.runs.freshness import FreshRecords
 from scqc.runs.journal import Journal
 from scqc.runs.photon.bias import BiasLoop
 from scqc.runs.photon.config import PhotonConfig
@@ -137,6 +138,7 @@ class PhotonSession:
         timeout_s = work.config.bob.tagger.timeout_s
         self._recovery = Recovery(bench, work.config.instruments, journal, timeout_s)
         self._alice = _generator(bench, "tx.im")
+        self._fresh, self._bursts = FreshRecords(), 0
         active = work.config.active_basis
         self._bob = _generator(bench, BASIS_SIGNAL) if active else None
 
@@ -292,6 +294,8 @@ class PhotonSession:
         timeout_s = self._config.bob.tagger.timeout_s
         tags = play_and_read_tags(self._bench, timeout_s, self._alice)
         self._recovery.require_light()
+        self._bursts += 1
+        self._fresh.check(f"burst {self._bursts}", tags.times_ps)
         return tags
 
     def _get_ready(
