@@ -496,8 +496,11 @@ def pairwise(found):
     return chosen
 
 
-def parameters():
-    """Return the matrix; what is not in the cover is for the soak."""
+def parameters(on_lines):
+    """Return the matrix of serial instruments or of the others, in two files.
+
+    What is not in the cover is for the soak.
+    """
     found = cells()
     covered = set(pairwise(found))
     return [
@@ -507,6 +510,7 @@ def parameters():
             id="-".join(["instruments", cell.driver, cell.wire, cell.at, cell.kind]),
         )
         for cell in found
+        if (cell.wire in LINE) is on_lines
     ]
 
 
@@ -627,3 +631,33 @@ def left_over(before):
         if not found:
             break
     return found
+
+
+def check(cell):
+    """Assert that a fault ends as documented, in time, and leaves nothing behind."""
+    before = held()
+    with laboratory(cell) as lab:
+        device = lab.devices[NAME]
+        outcome = strike(cell, lab)
+        assert outcome.struck
+        assert isinstance(outcome.error, cell.errors)
+        if outcome.error is not None:
+            assert outcome.error.instrument == NAME
+            assert outcome.since_strike_s < IO_TIMEOUT_S + SLACK_S
+        if outcome.wall_s >= IO_TIMEOUT_S:
+            # Who waits does not spin.
+            assert outcome.cpu_s < 0.5 * outcome.wall_s
+        # An emulator that still sends cannot be spoken to on some wires.
+        assert make_safe(cell, lab) < SAFE_S + BUSY_S.get(cell.kind, 0.0)
+        assert getattr(device, "is_safe", True)
+        # The fault is over: all is well again, with nothing stale.
+        use_once(cell, lab)
+    assert not left_over(before)
+
+
+def warm_up():
+    """Use every driver once: what is imported and compiled has no deadline then."""
+    for driver in SUBJECTS:
+        cell = next(c for c in cells() if c.driver == driver)
+        with laboratory(cell) as lab:
+            use_once(cell, lab)
