@@ -1,7 +1,7 @@
 """A dropped connection costs a burst, never a second copy of one."""
 
 from contextlib import contextmanager
-from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,16 +11,18 @@ from run_kit import CONFIGS, read_tap
 
 from driver.awg.keysight_m8190a import KeysightM8190A
 from driver.digitizer.keysight_infiniium import KeysightInfiniium
+from driver.hal_light import LaserReading
 from driver.laser.itla_msa import ItlaLaser
 from driver.laser.keysight_n7776c import KeysightN7776C
+from driver.set_points import SetPoints
 from driver.time_tagger.idq_id900 import IdqId900
 from scqc.core.errors import CaptureError, ConnectionLost, DeviceError
 from scqc.runs import live
-from scqc.runs.journal import read_journal
+from scqc.runs.journal import Journal, read_journal
 from scqc.runs.lab_config import load_config
 from scqc.runs.offline import process_capture
 from scqc.runs.progress import Silent
-from scqc.runs.recovery import TRIES
+from scqc.runs.recovery import TRIES, Recovery
 from scqc.runs.station import station
 from scqc.runs.transmit import Transmitter
 from scqc.store import alice_record
@@ -122,18 +124,21 @@ def test_lasers_that_are_lost_come_back_lit(tmp_path, losing, monkeypatch):
     assert result.data["payload"]["delivered"]
 
 
-def test_a_laser_that_went_out_ends_the_run(tmp_path, monkeypatch):
-    original, calls = KeysightN7776C.reading, []
-
-    def dark(self):
-        calls.append(original(self))
-        return replace(calls[-1], is_on=len(calls) < 2)
-
-    monkeypatch.setattr(KeysightN7776C, "reading", dark)
-    folder = tmp_path / "r"
-    with pytest.raises(DeviceError, match="is off"):
-        run_cv(folder, monkeypatch, live.capture_live, "cv_full_bench.toml")
-    assert read_journal(folder)[-1]["kind"] == "error"
+@pytest.mark.parametrize("given", [{"frequency_hz": 193e12, "power_dbm": 3.0}, {}])
+def test_a_laser_that_went_out_ends_the_run(tmp_path, given):
+    """Only one that the set-points switched on: others are not ours."""
+    laser, settings = Mock(), Mock(set_points=SetPoints(**given))
+    bench = Mock(instrument=lambda _: laser)
+    recovery = Recovery(bench, {"lo": settings}, Journal(tmp_path, "run"), 1.0)
+    laser.reading.return_value = LaserReading(True, 193e12, 3.0)
+    recovery.require_light()
+    laser.reading.return_value = LaserReading(False, 193e12, 3.0)
+    if not given:
+        recovery.require_light()
+        assert not laser.reading.called
+        return
+    with pytest.raises(DeviceError, match=r"lo.*is off"):
+        recovery.require_light()
 
 
 def test_a_burst_that_is_sent_again_is_noticed(tmp_path, losing, monkeypatch):
