@@ -328,9 +328,7 @@ def test_awg70000(awg70000):
     awg.start()
     assert peer.take() == lines("TRIG:IMM BTR")
     awg.set_marker_level(2, 1.4)
-    assert peer.take() == lines(
-        "SOUR2:MARK1:VOLT:OFFS 1.15", "SOUR2:MARK1:VOLT:OFFS?"
-    )
+    assert peer.take() == lines("SOUR2:MARK1:VOLT:OFFS 1.15", "SOUR2:MARK1:VOLT:OFFS?")
     awg.stop()
     assert peer.take() == lines("AWGC:STOP", *RUN_TEKTRONIX)
     awg.safe_state(1.0)
