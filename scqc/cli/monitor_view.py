@@ -36,7 +36,9 @@ def monitor_view(found: Look) -> Any:
     for one in found.values:
         style = "red" if one.note else ""
         shown = _text(one.value, one.unit)
-        table.add_row(one.name, Text(shown, style), one.unit, Text(one.note, style))
+        table.add_row(
+            one.name, Text(shown, style), one.unit, Text(one.note or one.remark, style)
+        )
     if not found.spectrum_db:
         return table
     top_mhz = 1e-6 * found.bin_hz * (len(found.spectrum_db) - 1)

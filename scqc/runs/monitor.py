@@ -44,6 +44,8 @@ N_FFT = 1024
 COLUMNS = 64
 _FLOOR_DB, _TOP_DB = -20.0, 40.0
 _COUNTING_S = 0.1
+# A burst is over long before a meter has averaged it.
+_AT_REST = "shutters open, generator at rest"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -57,13 +59,16 @@ class Value:
     value : float, str or bool
     unit : str
     note : str
-        What to do about it, if there is something.
+        What is wrong with it, or what to do about it, if there is something.
+    remark : str
+        What to know about it.
     """
 
     name: str
     value: float | str | bool
     unit: str = ""
     note: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,10 @@ def _cv_look(config: CvConfig, journal: Journal) -> Iterator[Callable[[], Look]]
                     Value("pilot over noise", lock.pilot_snr_db, "dB"),
                     Value("clock error", report.clock_ppm, "ppm"),
                 ]
-            values += instrument_values(session.bench, (SIGNAL_SWITCH, LO_SWITCH))
+            with _opened(session.bench, (SIGNAL_SWITCH, LO_SWITCH)):
+                values += instrument_values(
+                    session.bench, (SIGNAL_SWITCH, LO_SWITCH), _AT_REST
+                )
             levels, bin_hz = _levels(traces)
             return Look(values, levels, bin_hz)
 
@@ -263,18 +271,40 @@ def rate_values(session: Any, config: PhotonConfig) -> list[Value]:
     return found
 
 
-def instrument_values(bench: Bench, switches: tuple[str, ...]) -> list[Value]:
-    """Ask the optical instruments of the bench; a silent one says so itself."""
+@contextmanager
+def _opened(bench: Bench, switches: tuple[str, ...]) -> Iterator[None]:
+    """Let light through for the time of the block: meters see nothing else."""
+    for name in switches:
+        bench.switch(name).set_open(True)
+    try:
+        yield
+    finally:
+        for name in switches:
+            bench.switch(name).set_open(False)
+
+
+def instrument_values(
+    bench: Bench, switches: tuple[str, ...], meters: str = ""
+) -> list[Value]:
+    """Ask the optical instruments of the bench; a silent one says so itself.
+
+    Parameters
+    ----------
+    bench : Bench
+    switches : tuple of str
+    meters : str
+        What to know about the readings of power meters.
+    """
     values = [Value(f"{n} open", bench.switch(n).is_open) for n in switches]
     for name in bench.names:
         try:
-            values += _readings(name, bench.instrument(name))
+            values += _readings(name, bench.instrument(name), meters)
         except InstrumentError as error:
             values.append(Value(name, "no answer", note=str(error)))
     return values
 
 
-def _readings(name: str, instrument: object) -> list[Value]:
+def _readings(name: str, instrument: object, meters: str) -> list[Value]:
     found: list[Value] = []
     if isinstance(instrument, Laser):
         laser = instrument.reading()
@@ -294,7 +324,7 @@ def _readings(name: str, instrument: object) -> list[Value]:
         found += [Value(f"{name} {n}", v, "V") for n, v in sorted(volts.items())]
     if isinstance(instrument, PowerMeter):
         power_w = instrument.power_w()
-        found.append(Value(name, 1e6 * power_w, "uW"))
+        found.append(Value(name, 1e6 * power_w, "uW", remark=meters))
     if isinstance(instrument, DetectorBias):
         rates = instrument.count_rates_hz(_COUNTING_S)
         found += [Value(f"{name} {n}", r, "counts/s") for n, r in sorted(rates.items())]

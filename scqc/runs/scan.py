@@ -8,6 +8,7 @@ do to whatever hangs on it.
 from __future__ import annotations
 
 import re
+import socket
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,10 @@ PORTS: dict[int, str] = {
     4000: "tcp://{host}:4000",
     5000: "tcp://{host}:5000",
     5555: "zmq://{host}:5555",
+}
+#: Ports of instruments that have no identity to ask for, and whose they are.
+UNASKED: dict[int, tuple[str, str]] = {
+    12000: ("tcp://{host}:12000", "open, not asked: perhaps singlequantum.websq"),
 }
 #: What an identity, "vendor,model", must hold for a driver to be proposed.
 IDENTITIES: dict[str, str] = {
@@ -91,6 +96,7 @@ def scan(hosts: Sequence[str], timeout_s: float = 1.0) -> list[Found]:
     with ThreadPoolExecutor(16, "scan") as pool:
         asked = list(pool.map(lambda resource: ask(resource, timeout_s), looked))
     network = [found for found in asked if found is not None]
+    network += [found for host in hosts for found in unasked(host, timeout_s)]
     return [*network, *visa_resources(), *serial_ports()]
 
 
@@ -107,6 +113,18 @@ def ask(resource: str, timeout_s: float) -> Found | None:
     finally:
         link.close()
     return Found("network", resource, shown(who), driver_for(who))
+
+
+def unasked(host: str, timeout_s: float) -> list[Found]:
+    """Return what listens on the ports of instruments that cannot be asked."""
+    listening = []
+    for port, (form, note) in UNASKED.items():
+        try:
+            socket.create_connection((host, port), timeout=timeout_s).close()
+        except OSError:
+            continue
+        listening.append(Found("network", form.format(host=host), note=note))
+    return listening
 
 
 def shown(who: Identity) -> str:

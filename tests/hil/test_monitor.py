@@ -33,6 +33,8 @@ def test_an_aligned_bench(capsys):
     assert values["laser on"]["value"] is True
     assert values["voa attenuation"]["value"] == pytest.approx(25.4)
     assert values["power"]["value"] > 0.0
+    assert values["switch.signal open"]["value"] is True
+    assert "at rest" in values["power"]["remark"]
     # The two strongest lines are the strong pilot and its image at the beat.
     peak_hz = found["bin_hz"] * (1 + int(np.argmax(found["spectrum_db"][1:])))
     strong_hz = 1e6 * values["beat"]["value"] - 118e6
