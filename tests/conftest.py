@@ -4,6 +4,12 @@ from pathlib import Path
 
 import hw_kit
 import pytest
+from hypothesis import settings
+
+# How long an example takes is no property of the code: the first one compiles,
+# and the machine may be busy.
+settings.register_profile("scqc", deadline=None)
+settings.load_profile("scqc")
 
 
 def pytest_addoption(parser):
@@ -24,6 +30,10 @@ def pytest_configure(config):
     path = config.getoption("--hw-config")
     if path is not None:
         hw_kit.choose(path, allow_light=config.getoption("--allow-light"))
+
+
+def pytest_unconfigure():
+    hw_kit.release()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,8 +1,9 @@
 """The suites of the roles on real instruments: those of a lab config, one by one.
 
-``make test-hw CONFIG=lab.toml`` chooses the config. Nothing that could let light out
-is called unless that is allowed: the calls are guarded here, not in the tests, so
-that no test can forget it.
+``make test-hw CONFIG=lab.toml`` chooses the config. All its instruments are opened as
+one bench, with its lock, its watchdog and its limits. Nothing that could let light
+out, or drive what hangs on an instrument, is called unless that is allowed: the calls
+are guarded here, not in the tests, so that no test can forget it.
 """
 
 from contextlib import contextmanager
@@ -11,8 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from driver.links import make_link
-from driver.registry import DRIVERS, make_driver
+from driver.bench import Bench
 from driver.settings import InstrumentSettings
 from scqc.runs.lab_config import load_config
 
@@ -22,13 +22,15 @@ ALWAYS = {
     "awg": ("start", "hold"),
     "attenuator": ("set_attenuation",),
     "bias-controller": ("set_bias",),
+    "phase-modulator": ("set_voltage",),
+    "detector-bias": ("set_detectors",),
 }
 WHEN_TRUE = {
     "laser": ("set_enabled",),
     "optical-switch": ("set_open",),
 }
 MARKERS = {"awg": ("set_marker_level",)}
-NO_LIGHT = "could let light out: only with --allow-light"
+NO_LIGHT = "could let light out or drive the bench: only with --allow-light"
 UNSEEN = "looks at light that the test makes itself"
 
 
@@ -38,6 +40,19 @@ class Choice:
 
     instruments: dict[str, InstrumentSettings] = field(default_factory=dict)
     allow_light: bool = False
+    config: object = None
+    bench: Bench | None = None
+
+    def opened(self):
+        """Return the bench, open; it stays so until the tests are over."""
+        if self.bench is None:
+            config = self.config
+            bench = Bench(config.instruments, config.wiring, config.safety)
+            self.bench = bench.__enter__()
+            if not self.allow_light:
+                for name, settings in self.instruments.items():
+                    keep_dark(bench.instrument(name), settings.roles)
+        return self.bench
 
 
 CHOICE = Choice()
@@ -55,7 +70,14 @@ def choose(path, *, allow_light):
     if config.sim is not None:
         raise pytest.UsageError(f"{path}: [sim] is no hardware; take the table out")
     CHOICE.instruments = dict(config.instruments)
-    CHOICE.allow_light = allow_light
+    CHOICE.allow_light, CHOICE.config = allow_light, config
+
+
+def release():
+    """Make the bench safe and close it."""
+    bench, CHOICE.bench = CHOICE.bench, None
+    if bench is not None:
+        bench.__exit__(None, None, None)
 
 
 def chosen(names):
@@ -73,26 +95,15 @@ class Unseen:
 
 @contextmanager
 def opened_hardware(name):
-    """Open a chosen instrument, its light guarded; yield it, safe in the end."""
-    settings = CHOICE.instruments[name]
-    link = make_link(
-        DRIVERS[settings.driver].link,
-        name,
-        settings.resource,
-        settings.open_timeout_s,
-        settings.io_timeout_s,
-    )
-    driver = make_driver(settings.driver, link, settings.commands)
-    settings.expect.check(name, driver.open())
-    if not CHOICE.allow_light:
-        keep_dark(driver, DRIVERS[settings.driver].roles)
+    """Provide a chosen instrument, guarded; it is safe in the end."""
+    driver, settings = CHOICE.opened().instrument(name), CHOICE.instruments[name]
+    driver.open()
     try:
         yield driver, SimpleNamespace(cables=SimpleNamespace(light=Unseen()))
     finally:
         # A test may have closed it.
         driver.open()
         driver.safe_state(settings.io_timeout_s)
-        driver.close()
 
 
 def keep_dark(driver, roles):

@@ -127,7 +127,7 @@ class TestAttenuator:
     def test_limits(self, instrument):
         low_db, high_db = instrument.attenuation_range_db
         for bad_db in (low_db - 0.01, high_db + 0.01, float("nan"), float("inf")):
-            with pytest.raises(RangeError, match="limits of"):
+            with pytest.raises(RangeError, match=r"limits of|may launch"):
                 instrument.set_attenuation(AttenuatorConfig(bad_db))
         assert instrument.attenuation_db() == pytest.approx(high_db, abs=0.1)
 
