@@ -7,6 +7,7 @@ that limits their light is in place before they shine.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from driver.hal_light import (
     PowerMeter,
     PowerMeterConfig,
 )
+from scqc.core.errors import StateError
 from scqc.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,15 @@ KEYS: dict[Role, tuple[str, ...]] = {
     "polarisation-controller": ("polarisation_v",),
     "power-meter": ("wavelength_m", "averages"),
     "detector-bias": ("bias_a", "trigger_level_v"),
+}
+#: The signals that instruments of a role carry; one of them must be wired.
+SIGNALS: dict[Role, tuple[str, ...]] = {
+    "laser": ("tx.laser", "rx.laser"),
+    "attenuator": ("tx.attenuator",),
+    "bias-controller": ("tx.bias",),
+    "power-meter": ("tx.power", "rx.power"),
+    "polarisation-controller": ("rx.polarisation",),
+    "detector-bias": ("bias.z0", "bias.z1", "bias.x0", "bias.x1"),
 }
 _ORDER: tuple[Role, ...] = (
     "power-meter",
@@ -76,6 +87,11 @@ class SetPoints(Settings):
         """Return the keys that were given, and their values."""
         return {k: v for k, v in self.model_dump().items() if v is not None}
 
+    def roles_set(self, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        """Return for which of an instrument's roles there are keys."""
+        given = self.given()
+        return tuple(r for r in roles if any(k in given for k in KEYS.get(r, ())))
+
     def problem(self, roles: tuple[Role, ...]) -> str | None:
         """Return what is wrong with these keys for an instrument, if anything."""
         allowed = [key for role in roles for key in KEYS.get(role, ())]
@@ -106,13 +122,37 @@ def set_up_light(
 
     Raises
     ------
+    StateError
+        If one is wired to nothing, so that no limit would hold for its light;
+        nothing was set then.
     InstrumentError
         Of the first that cannot be set.
     """
+    wanted = {n: s.set_points.roles_set(s.roles) for n, s in instruments.items()}
+    for name, roles in wanted.items():
+        for role in roles:
+            _require_wired(bench, name, role)
     for role in _ORDER:
         for name, settings in instruments.items():
-            if role in settings.roles and settings.set_points.given():
+            if role in wanted[name]:
                 _set(role, bench.instrument(name), settings.set_points, timeout_s)
+
+
+def _require_wired(bench: Bench, name: str, role: Role) -> None:
+    """Refuse to set what carries no signal of its role.
+
+    Raises
+    ------
+    StateError
+        Naming the signals.
+    """
+    for signal in SIGNALS[role]:
+        # A signal that is not wired is no error here: one of them is enough.
+        with contextlib.suppress(StateError):
+            if bench.resolve(signal)[0] == name:
+                return
+    reason = f"its set_points are for a {role} wired to {' or '.join(SIGNALS[role])}"
+    raise StateError(name, "set-points", reason)
 
 
 def _set(

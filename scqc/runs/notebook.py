@@ -12,17 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from driver.bench import Bench
+from scqc.runs.cv_config import CvConfig
 from scqc.runs.lab_config import load_config
 from scqc.runs.offline import process_capture
 from scqc.runs.progress import Silent
 from scqc.runs.result import Result
 from scqc.runs.station import station
+from scqc.runs.transmit import driven_launch
 from scqc.store.sealed_reader import Capture, open_capture
 
 
 @contextmanager
 def open_bench(path: str | Path) -> Iterator[Bench]:
     """Open the bench of a lab config; it is left in its safe state.
+
+    The limit of `safety` holds for lasers and, with continuous variables, for the
+    waveforms of the generator.
 
     Parameters
     ----------
@@ -38,9 +43,10 @@ def open_bench(path: str | Path) -> Iterator[Bench]:
     ConfigError, InstrumentError
     """
     config = load_config(path).config
+    driven = driven_launch(config) if isinstance(config, CvConfig) else None
     with (
         station(config.instruments, config.wiring, config.sim) as place,
-        Bench(place.instruments, place.wiring, config.safety) as bench,
+        Bench(place.instruments, place.wiring, config.safety, driven=driven) as bench,
     ):
         yield bench
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from driver.bench_lock import canonical
 from driver.links import is_file
 from driver.registry import DRIVERS
-from driver.set_points import SetPoints
+from driver.set_points import SIGNALS, SetPoints
 from scqc.core.extensions import EMULATORS, extension_names
 from scqc.runs.config_problems import nearest
 
@@ -21,17 +22,7 @@ Signals = Mapping[str, tuple[str, bool]]
 #: Light that instruments of the bench make, weaken, turn or measure; any scheme
 #: may have them.
 OPTICS_SIGNALS: dict[str, tuple[str, bool]] = {
-    "tx.laser": ("laser", False),
-    "rx.laser": ("laser", False),
-    "tx.attenuator": ("attenuator", False),
-    "tx.bias": ("bias-controller", False),
-    "tx.power": ("power-meter", False),
-    "rx.power": ("power-meter", False),
-    "rx.polarisation": ("polarisation-controller", False),
-    "bias.z0": ("detector-bias", False),
-    "bias.z1": ("detector-bias", False),
-    "bias.x0": ("detector-bias", False),
-    "bias.x1": ("detector-bias", False),
+    signal: (role, False) for role, signals in SIGNALS.items() for signal in signals
 }
 #: What else may carry a signal.
 OR_ELSE: Signals = {
@@ -71,8 +62,10 @@ def check(config: LabConfig, needs: Needs) -> Found:
     needs : Needs
     """
     yield from _instruments(config, needs)
+    yield from _resources(config)
     yield from _wiring(config, needs)
     yield from _set_points(config)
+    yield from _wired_to_nothing(config)
     yield from _launch(config)
     exits = config.safety.on_exit
     named = [("safety", "on_exit", a, a.partition(".")[0]) for a in exits]
@@ -124,6 +117,25 @@ def _instruments(config: LabConfig, needs: Needs) -> Found:
             yield "instruments", "role", role, limit
 
 
+def _resources(config: LabConfig) -> Found:
+    """Refuse two instruments in one place, however it is spelled.
+
+    With ``[sim]`` too: the file is to run on the bench as it is. A recorded file may
+    be read twice.
+    """
+    first: dict[str, str] = {}
+    for name, settings in config.instruments.items():
+        if is_file(settings.resource):
+            continue
+        owner = first.setdefault(canonical(settings.resource), name)
+        if owner != name:
+            limit = (
+                f"{owner} is there already; a box that plays two roles is one "
+                'instrument, with a list such as role = ["awg", "digitizer"]'
+            )
+            yield f"instruments.{name}", "resource", settings.resource, limit
+
+
 def _set_points(config: LabConfig) -> Found:
     """Refuse a wired laser that nothing would switch on."""
     for signal in ("tx.laser", "rx.laser"):
@@ -137,6 +149,21 @@ def _set_points(config: LabConfig) -> Found:
                 "absent",
                 f"{signal} needs frequency_hz and power_dbm",
             )
+
+
+def _wired_to_nothing(config: LabConfig) -> Found:
+    """Refuse set-points of what carries no signal: no limit holds for its light."""
+    for name, settings in config.instruments.items():
+        for role in settings.set_points.roles_set(settings.roles):
+            wired = (config.wiring.get(signal, "") for signal in SIGNALS[role])
+            if not any(port.partition(":")[0] == name for port in wired):
+                yield (
+                    f"instruments.{name}",
+                    "set_points",
+                    settings.set_points.given(),
+                    f"this {role} is wired to nothing; wire it to "
+                    f"{' or '.join(SIGNALS[role])}, or leave set_points out",
+                )
 
 
 def _launch(config: LabConfig) -> Found:
