@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driver.bench import Bench
-from driver.hal_light import Laser
-from driver.set_points import set_up_light
+from driver.hal import Instrument
+from driver.hal_light import Attenuator, Laser
+from driver.set_points import SetPoints, set_up_light
 from driver.settings import InstrumentSettings
 from scqc.core.errors import ConnectionLost, DeviceError
 from scqc.runs.journal import Journal
@@ -19,6 +20,8 @@ from scqc.runs.journal import Journal
 #: How often a run goes on after a lost connection.
 TRIES = 3
 _BACK_S = 10.0
+# What an attenuator may read beside its set-point: its resolution, and more.
+_NEAR_DB = 0.5
 
 
 class Recovery:
@@ -72,21 +75,31 @@ class Recovery:
         self._journal.write("recovered", f"{name}: same instrument, same set-points")
 
     def require_light(self) -> None:
-        """Ask every laser that was switched on whether it still is.
+        """Ask every laser that was switched on whether it still is, and attenuators.
 
         A burst in which a laser went out, or away, is worth nothing, and says so only
-        after the run.
+        after the run. An attenuator that was without power may come back open, and
+        launch more than the run counts on.
 
         Raises
         ------
         ConnectionLost
             If one is gone.
         DeviceError
-            If one is out, or does not emit what it was set to.
+            If one is out, or is not where it was set to.
         """
         for name, settings in self._instruments.items():
-            laser = self._bench.instrument(name)
-            if not isinstance(laser, Laser) or not settings.set_points.given():
-                continue
-            if not laser.reading().is_on:
-                raise DeviceError(name, "reading", [(-1, "switched on, and is off")])
+            wrong = _astray(self._bench.instrument(name), settings.set_points)
+            if wrong:
+                raise DeviceError(name, "reading", [(-1, wrong)])
+
+
+def _astray(instrument: Instrument, points: SetPoints) -> str:
+    """Return how an instrument's light is not what was set; empty if it is."""
+    if isinstance(instrument, Laser) and points.power_dbm is not None:
+        return "" if instrument.reading().is_on else "switched on, and is off"
+    if isinstance(instrument, Attenuator) and points.attenuation_db is not None:
+        wanted_db, found_db = points.attenuation_db, instrument.attenuation_db()
+        near = abs(found_db - wanted_db) <= _NEAR_DB
+        return "" if near else f"is at {found_db:g} dB, was set to {wanted_db:g} dB"
+    return ""
