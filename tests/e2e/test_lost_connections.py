@@ -9,7 +9,6 @@ from photon_run_kit import SMALL, tapped
 from photon_run_kit import run as run_photon
 from run_kit import CONFIGS, read_tap
 
-from driver.attenuator.ozoptics_dd100 import OzOpticsDd100
 from driver.awg.keysight_m8190a import KeysightM8190A
 from driver.digitizer.keysight_infiniium import KeysightInfiniium
 from driver.hal_light import LaserReading
@@ -144,7 +143,7 @@ def test_a_laser_that_went_out_ends_the_run(tmp_path, given):
 
 @pytest.mark.parametrize("found_db", [24.8, 0.0, float("nan")])
 def test_an_attenuator_that_opened_ends_the_run(tmp_path, found_db):
-    voa = Mock(spec=OzOpticsDd100)
+    voa = Mock()
     settings = Mock(set_points=SetPoints(attenuation_db=25.4))
     bench = Mock(instrument=lambda _: voa)
     recovery = Recovery(bench, {"voa": settings}, Journal(tmp_path, "run"), 1.0)
