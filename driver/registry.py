@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from driver.hal import Instrument
 from driver.optical_switch.commands import SwitchCommands
@@ -17,6 +16,7 @@ from scqc.core.extensions import (
     extension_problem,
     load_extension,
 )
+from scqc.core.hints import meant
 
 LinkKind = Literal[
     "scpi", "scpi-crlf", "scpi-events", "websq", "idq", "prompt", "line", "itla"
@@ -34,6 +34,8 @@ Role = Literal[
     "detector-bias",
     "optical-switch",
 ]
+ROLES: tuple[Role, ...] = get_args(Role)
+_ROLE_LIST = f"known roles: {', '.join(ROLES)}"
 
 
 class Link(Protocol):
@@ -251,12 +253,32 @@ _BUILT_IN = {
 DRIVERS = DriverTable(_BUILT_IN)
 
 
-def nearest(name: str) -> str:
-    """Return a hint which known driver `name` may have meant."""
-    names = sorted({*DRIVERS, *extension_names(INSTRUMENTS)})
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    known = ", ".join(names)
-    return f"did you mean {close[0]!r}?" if close else f"known drivers: {known}"
+def nearest(name: str, roles: Sequence[Role] = ()) -> str:
+    """Return a hint which known driver `name` may have meant.
+
+    Those of `roles` come first; if none is near they are listed. What other
+    distributions offer is among them: its roles are not known before it is imported.
+    """
+    offered, wanted = extension_names(INSTRUMENTS), set(roles)
+    own = [d for d, e in DRIVERS.items() if not wanted or wanted & set(e.roles)]
+    fitting = sorted({*own, *offered})
+    kind = f"drivers for role {' or '.join(roles)}" if wanted else "known drivers"
+    listed = f"{kind}: {', '.join(fitting)}"
+    return meant(name, fitting) or meant(name, sorted(DRIVERS)) or listed
+
+
+def role_problem(value: object) -> str | None:
+    """Return what is wrong with the role or the roles of an instrument, if anything."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names:
+        return f"must be a role or a list of roles; {_ROLE_LIST}"
+    for name in names:
+        if name not in ROLES:
+            hint = meant(name, ROLES) if isinstance(name, str) else ""
+            return f"unknown role {name!r}; {hint or _ROLE_LIST}"
+    if len(set(names)) < len(names):
+        return "a role is listed twice"
+    return None
 
 
 def make_driver(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -15,7 +15,7 @@ from pydantic import (
 from driver.hal import Identity
 from driver.links import check_resource
 from driver.optical_switch.commands import SwitchCommands
-from driver.registry import DRIVERS, Role, nearest
+from driver.registry import DRIVERS, Role, nearest, role_problem
 from driver.set_points import SetPoints
 from scqc.core.errors import ConnectError
 from scqc.core.settings import Settings
@@ -69,11 +69,22 @@ class InstrumentSettings(Settings):
     set_points: SetPoints = SetPoints()
     commands: SwitchCommands | None = None
 
+    @field_validator("role", mode="before")
+    @classmethod
+    def _is_role(cls, value: object) -> object:
+        # Before it is parsed: one or several are two ways to be wrong, told as one.
+        problem = role_problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
     @field_validator("driver")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _known(cls, value: str, info: ValidationInfo) -> str:
         if value not in DRIVERS:
-            raise ValueError(f"unknown driver {value!r}, {nearest(value)}")
+            roles: Any = info.data.get("role", ())
+            roles = (roles,) if isinstance(roles, str) else roles
+            raise ValueError(f"unknown driver {value!r}, {nearest(value, roles)}")
         return value
 
     @field_validator("resource")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scqc.core.errors import ConfigProblem
 from scqc.runs import shared_rules
 from scqc.runs.config_problems import shown
+from scqc.runs.partial_config import NOTHING_BROKEN, Broken
 from scqc.runs.shared_rules import Found, Needs
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ _BITS_PER_SYMBOL = {"qpsk": 2, "bpsk": 1}
 _BOTH_ARMS_DB = 3.01
 
 
-def check(file: str, config: CvConfig) -> list[ConfigProblem]:
+def check(
+    file: str, config: CvConfig, broken: Broken = NOTHING_BROKEN
+) -> list[ConfigProblem]:
     """Return everything that is wrong between the tables; empty when all is well.
 
     Parameters
@@ -33,9 +37,11 @@ def check(file: str, config: CvConfig) -> list[ConfigProblem]:
     file : str
         Named in the problems.
     config : CvConfig
+    broken : Broken
+        What was left out of it, and must not be missed.
     """
     rules = (
-        _bench,
+        partial(_bench, broken=broken),
         _rates,
         _frequencies,
         _amount_of_data,
@@ -49,9 +55,9 @@ def check(file: str, config: CvConfig) -> list[ConfigProblem]:
     ]
 
 
-def _bench(config: CvConfig) -> Found:
+def _bench(config: CvConfig, broken: Broken) -> Found:
     roles = {"awg": 1, "digitizer": 1}
-    yield from shared_rules.check(config, Needs(SIGNALS, SIGNALS, roles))
+    yield from shared_rules.check(config, Needs(SIGNALS, SIGNALS, roles, broken))
 
 
 def _rates(config: CvConfig) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 import types
@@ -13,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from scqc.core.errors import ConfigProblem
+from scqc.core.hints import meant
 
 _LONGEST_VALUE = 60
 Location = tuple[str | int, ...]
@@ -29,11 +29,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        ``did you mean 'seed'?`` or the list of known names.
+        ``did you mean 'seed'?``, or the list of known names if none is near.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    return meant(name, names) or f"known: {', '.join(names)}"
 
 
 def shown(value: object) -> str:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from scqc.core.errors import ConfigError, ConfigProblem
 from scqc.runs import bench_rules, config_problems
 from scqc.runs.cv_config import CvConfig
+from scqc.runs.partial_config import NOTHING_BROKEN, Broken, readable
 from scqc.runs.photon import rules as photon_rules
 from scqc.runs.photon.config import PhotonConfig
 from sim_backends.photon_settings import read_pass
@@ -175,11 +176,13 @@ def _model(file: str, raw: dict[str, Any]) -> type[CvConfig] | type[PhotonConfig
     return _MODELS[scheme]
 
 
-def _check(file: str, config: LabConfig) -> list[ConfigProblem]:
+def _check(
+    file: str, config: LabConfig, broken: Broken = NOTHING_BROKEN
+) -> list[ConfigProblem]:
     """Return what is wrong between the tables."""
     if isinstance(config, PhotonConfig):
-        return photon_rules.check(file, config)
-    return bench_rules.check(file, config)
+        return photon_rules.check(file, config, broken)
+    return bench_rules.check(file, config, broken)
 
 
 def _rules_on_the_rest(
@@ -189,17 +192,14 @@ def _rules_on_the_rest(
     places: list[config_problems.Location],
 ) -> list[ConfigProblem]:
     """Check what does not hang on the entries that are wrong by themselves."""
-    try:
-        rest = model.model_validate(config_problems.without(raw, places))
-    except ValidationError:
+    found = readable(raw, model, places)
+    if found is None:
         return []
+    rest, broken = found
     tables = {config_problems.split(place)[0] for place in places}
-    keys = {str(place[0]) for place in places}
-    return [
-        problem
-        for problem in _check(file, rest)
-        if problem.table not in tables and problem.table not in keys
-    ]
+    # The entries of [wiring] do not hang on one another.
+    tables = (tables | {str(place[0]) for place in places if place}) - {"wiring"}
+    return [p for p in _check(file, rest, broken) if p.table not in tables]
 
 
 def amount_of_light(config: LabConfig) -> dict[str, int]:

@@ -13,6 +13,7 @@ from driver.registry import DRIVERS
 from driver.set_points import SIGNALS, SetPoints
 from scqc.core.extensions import EMULATORS, extension_names
 from scqc.runs.config_problems import nearest
+from scqc.runs.partial_config import NOTHING_BROKEN, Broken
 
 if TYPE_CHECKING:
     from scqc.runs.lab_config import LabConfig
@@ -46,11 +47,14 @@ class Needs:
         May be wired.
     roles : mapping of str to int
         How many instruments play each.
+    broken : Broken
+        What was left out of the config, and must not be missed.
     """
 
     signals: Signals
     known: Signals
     roles: Mapping[str, int]
+    broken: Broken = NOTHING_BROKEN
 
 
 def check(config: LabConfig, needs: Needs) -> Found:
@@ -65,8 +69,9 @@ def check(config: LabConfig, needs: Needs) -> Found:
     yield from _resources(config)
     yield from _wiring(config, needs)
     yield from _set_points(config)
-    yield from _wired_to_nothing(config)
-    yield from _launch(config)
+    if not needs.broken.signals:
+        yield from _wired_to_nothing(config)
+        yield from _launch(config, needs.broken)
     exits = config.safety.on_exit
     named = [("safety", "on_exit", a, a.partition(".")[0]) for a in exits]
     if config.sim is not None:
@@ -75,7 +80,7 @@ def check(config: LabConfig, needs: Needs) -> Found:
         chosen = config.sim.transports
         named += [("sim.transports", name, chosen[name], name) for name in chosen]
     for table, key, value, name in named:
-        if name not in config.instruments:
+        if name not in config.instruments and name not in needs.broken.instruments:
             limit = f"unknown instrument {name!r}; {nearest(name, config.instruments)}"
             yield table, key, value, limit
     yield from _transports(config)
@@ -108,6 +113,9 @@ def _instruments(config: LabConfig, needs: Needs) -> Found:
     for name in sorted(config.alice.instruments.keys() & config.bob.instruments):
         limit = "Alice has an instrument of that name; names must be unique"
         yield "bob.instruments", name, name, limit
+    if needs.broken.instruments:
+        # What they play is not known.
+        return
     played = Counter(str(r) for s in config.instruments.values() for r in s.roles)
     for role, wanted in needs.roles.items():
         if played[role] != wanted:
@@ -166,7 +174,7 @@ def _wired_to_nothing(config: LabConfig) -> Found:
                 )
 
 
-def _launch(config: LabConfig) -> Found:
+def _launch(config: LabConfig, broken: Broken = NOTHING_BROKEN) -> Found:
     """Refuse a laser that launches too much with all modulators open."""
 
     def set_points(signal: str) -> SetPoints:
@@ -175,7 +183,8 @@ def _launch(config: LabConfig) -> Found:
         return settings.set_points if settings else SetPoints()
 
     power_dbm = set_points("tx.laser").power_dbm
-    if power_dbm is None:
+    attenuator = config.wiring.get("tx.attenuator", "").partition(":")[0]
+    if power_dbm is None or attenuator in broken.instruments:
         return
     limit_dbm = config.safety.max_launch_dbm
     launch_dbm = power_dbm - config.safety.insertion_db
@@ -186,7 +195,8 @@ def _launch(config: LabConfig) -> Found:
 
 
 def _wiring(config: LabConfig, needs: Needs) -> Found:
-    for signal in (s for s in needs.signals if s not in config.wiring):
+    given = config.wiring.keys() | needs.broken.signals
+    for signal in (s for s in needs.signals if s not in given):
         yield "wiring", signal, "absent", f"{config.link.scheme} needs this signal"
     used: dict[str, str] = {}
     known = {**needs.known, **OPTICS_SIGNALS}
@@ -197,7 +207,8 @@ def _wiring(config: LabConfig, needs: Needs) -> Found:
         if port in used:
             yield "wiring", signal, port, f"this port carries {used[port]} already"
         used.setdefault(port, signal)
-        yield from _port(config, signal, port, known)
+        if port.partition(":")[0] not in needs.broken.instruments:
+            yield from _port(config, signal, port, known)
 
 
 def _port(config: LabConfig, signal: str, wired: str, known: Signals) -> Found:

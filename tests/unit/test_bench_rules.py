@@ -8,6 +8,7 @@ from run_kit import CONFIGS
 
 from driver.set_points import KEYS, SIGNALS, SetPoints, set_up_light
 from scqc.core.errors import ConfigError, StateError
+from scqc.core.hints import meant
 from scqc.runs import notebook
 from scqc.runs.lab_config import load_config, parse_config
 from scqc.runs.shared_rules import OPTICS_SIGNALS
@@ -142,3 +143,102 @@ def test_a_notebook_keeps_the_launch_limit_of_a_run(monkeypatch):
     config = load_config(CONFIGS / "cv_full_bench.toml").config
     assert built == [driven_launch(config), None]
     assert built[0].attenuation_db == 25.4
+
+
+WRONG_WIRES = (
+    ('"tx.q" = "awg:2"', '"tx.q" = "awg:1"'),
+    ('"switch.lo" = "awg:marker2"\n', ""),
+    ('"rx.rf" = "scope:1"', '"rx.rf" = "scope:1"\n"rx.lamp" = "scope:2"'),
+)
+WRONG_ENTRIES = [
+    (('"tcp://192.0.2.10:5025"', '"192.0.2.10"'), "awg", "resource"),
+    (('"keysight.m8190a"', '"keysight.m8190b"'), "awg", "driver"),
+    (('role = "awg"', 'role = "agw"'), "awg", "role"),
+    (('role = "awg"', 'role = "digitizer"'), "", "awg"),
+    (('role = "awg"\n', ""), "awg", "role"),
+    (("io_timeout_s = 60.0", "io_timeout_s = 0.0"), "awg", "io_timeout_s"),
+    (("schema = 1", "schema = 2"), None, "schema"),
+]
+
+
+@pytest.mark.parametrize(("change", "name", "key"), WRONG_ENTRIES)
+def test_wiring_is_told_of_beside_an_instrument_that_is_wrong(change, name, key):
+    """All at once; nothing that is told only because the instrument is wrong."""
+    table = "" if name is None else f"alice.instruments.{name}".removesuffix(".")
+    found = problems(QUICK, change, *WRONG_WIRES)
+    assert sorted((p.table, p.key) for p in found) == sorted(
+        [
+            (table, key),
+            ("wiring", "tx.q"),
+            ("wiring", "switch.lo"),
+            ("wiring", "rx.lamp"),
+        ]
+    ), [str(p) for p in found]
+    assert len(problems(QUICK, change)) == 1
+
+
+def test_one_wrong_wire_hides_no_other():
+    found = problems(QUICK, ('"tx.i" = "awg:1"', '"tx.i" = "awg"'), *WRONG_WIRES[1:])
+    assert told(found) == {
+        ("wiring", "tx.i"),
+        ("wiring", "switch.lo"),
+        ("wiring", "rx.lamp"),
+    }
+    assert len(found) == 3
+
+
+def test_wiring_of_photons_is_told_of_beside_a_wrong_instrument():
+    changes = (("idq.id900", "idq.id901"), ('"tx.pm" = ', '"tx.pn" = '))
+    assert told(problems(DV, *changes)) == {
+        ("bob.instruments.tagger", "driver"),
+        ("wiring", "tx.pn"),
+        ("wiring", "tx.pm"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("attenuation_db = 25.4", 'attenuation_db = "much"'),
+        ("attenuation_db = 25.4", "attenuation_dB = 25.4"),
+        ("ozoptics.dd100", "ozoptics.dd101"),
+        ("ttyUSB1?baud=9600", "ttyUSB1?bauds=9600"),
+        ('"tx.attenuator" = "voa:1"', '"tx.attenuator" = "voa"'),
+        ('"tx.laser" = "laser:1"', '"tx.laser" = "laser"'),
+    ],
+)
+def test_the_light_is_not_summed_without_what_is_wrong(old, new):
+    """10 dBm behind an attenuator that cannot be read is not 10 dBm."""
+    assert len(problems(FULL, (old, new))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        (('role = "awg"', 'role = "agw"'), "unknown role 'agw'; did you mean 'awg'?"),
+        (('"awg"', '["awg", "lamp"]'), "unknown role 'lamp'; known roles: awg, "),
+        (
+            ('"keysight.m8190a"', '"keysight.m81"'),
+            "unknown driver 'keysight.m81', "
+            "did you mean 'keysight.m8195a' or 'keysight.m8190a'?",
+        ),
+        (
+            ('"keysight.infiniium"', '"oscilloscope"'),
+            "unknown driver 'oscilloscope', drivers for role digitizer: "
+            "keysight.infiniium, redpitaya.stemlab, spectrum.spcm, tektronix.mso",
+        ),
+    ],
+)
+def test_a_wrong_name_is_one_line_in_the_words_of_the_file(change, limit):
+    (found,) = problems(QUICK, change)
+    assert found.table in ("alice.instruments.awg", "bob.instruments.scope")
+    assert found.limit.startswith(limit)
+    assert "literal" not in str(found).lower()
+    assert "tuple" not in str(found).lower()
+
+
+def test_no_more_than_three_names_are_near_and_none_that_is_not():
+    known = [f"laser{n}" for n in range(9)]
+    assert meant("laser", known).count("laser") == 3
+    assert meant("laser", known[:2]) == "did you mean 'laser1' or 'laser0'?"
+    assert meant("phase", known) == ""

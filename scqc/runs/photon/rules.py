@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scqc.core.errors import ConfigProblem
 from scqc.runs import shared_rules
 from scqc.runs.config_problems import shown
+from scqc.runs.partial_config import NOTHING_BROKEN, Broken
 from scqc.runs.shared_rules import Found, Needs
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ EVERY_SIGNAL = SIGNALS | PASSIVE_SIGNALS | ACTIVE_SIGNALS | PHASE_SIGNAL
 SEGMENT_SAMPLES, SHORTEST_SAMPLES = 64, 320
 
 
-def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
+def check(
+    file: str, config: PhotonConfig, broken: Broken = NOTHING_BROKEN
+) -> list[ConfigProblem]:
     """Return everything that is wrong between the tables; empty when all is well.
 
     Parameters
@@ -43,8 +47,10 @@ def check(file: str, config: PhotonConfig) -> list[ConfigProblem]:
     file : str
         Named in the problems.
     config : PhotonConfig
+    broken : Broken
+        What was left out of it, and must not be missed.
     """
-    rules = (_bench, _drive, _lengths, _virtual_laboratory)
+    rules = (partial(_bench, broken=broken), _drive, _lengths, _virtual_laboratory)
     return [
         ConfigProblem(file, table, key, shown(value), limit)
         for rule in rules
@@ -57,7 +63,7 @@ def _signals(config: PhotonConfig) -> dict[str, tuple[str, bool]]:
     return SIGNALS | choice | (PHASE_SIGNAL if config.bob.bias.gain > 0.0 else {})
 
 
-def _bench(config: PhotonConfig) -> Found:
+def _bench(config: PhotonConfig, broken: Broken) -> Found:
     needed = _signals(config)
     roles = {role: 1 for role, _ in needed.values()}
     if config.active_basis:
@@ -67,7 +73,7 @@ def _bench(config: PhotonConfig) -> Found:
         # A generator holds the phase shifter.
         roles.pop("phase-modulator", None)
         roles["awg"] += 1
-    yield from shared_rules.check(config, Needs(needed, EVERY_SIGNAL, roles))
+    yield from shared_rules.check(config, Needs(needed, EVERY_SIGNAL, roles, broken))
 
 
 def _drive(config: PhotonConfig) -> Found:
