@@ -88,6 +88,8 @@ class Bench:
         self._switches: dict[str, OpticalSwitch] = {}
         self._phases: dict[str, AwgPhaseModulator] = {}
         self._old_sigterm: Any = None
+        # Nothing is closed while another thread makes it safe: it would open anew.
+        self._changing = threading.Lock()
         self._check_names()
 
     def __enter__(self) -> Bench:
@@ -207,9 +209,7 @@ class Bench:
         if not isinstance(wired, ArbitraryWaveformGenerator):
             reason = f"{name}:{port} is no voltage source, and no generator"
             raise StateError("bench", signal_name, reason)
-        if name not in self._phases:
-            self._phases[name] = AwgPhaseModulator(wired)
-        return self._phases[name]
+        return self._phases.setdefault(name, AwgPhaseModulator(wired))
 
     def recover(self, name: str, timeout_s: float = 10.0) -> None:
         """Open an instrument anew that was lost, and set it as it was configured.
@@ -253,8 +253,7 @@ class Bench:
         DeviceError
             With what it found wrong.
         """
-        link = self._links.get(name)
-        if isinstance(link, SelfTesting):
+        if isinstance(link := self._links.get(name), SelfTesting):
             link.self_test(timeout_s)
             return True
         self.instrument(name).ping()
@@ -283,7 +282,7 @@ class Bench:
         self._phases.clear()
         failures: list[InstrumentError] = []
         passing = self._interlock.making_safe() if self._interlock else nullcontext()
-        with passing:
+        with passing, self._changing:
             for name in safe_order(list(self._instruments), self._safety.on_exit):
                 try:
                     make_safe(self._instruments[name])
@@ -311,9 +310,10 @@ class Bench:
                     self._settings[name].expect.check(name, future.result())
                 except InstrumentError as error:
                     failures[name] = error
-        for name in failures:
-            # One that did not open right is not told to do anything.
-            self._instruments.pop(name).close()
+        with self._changing:
+            for name in failures:
+                # One that did not open right is not told to do anything.
+                self._instruments.pop(name).close()
         if self._guard is not None:
             # Without it nothing opens; that is the one thing to say then.
             self._guard.check()
@@ -321,11 +321,10 @@ class Bench:
         if len(failures) == 1:
             raise next(iter(failures.values()))
         if failures:
-            listed = "; ".join(str(error) for error in failures.values())
             counts = f"{len(failures)} of {len(self._settings)} failed"
-            raise ConnectError(
-                "bench", "open", f"{counts}: {listed}"
-            ) from ExceptionGroup("instruments", list(failures.values()))
+            text = f"{counts}: " + "; ".join(map(str, failures.values()))
+            group = ExceptionGroup("instruments", list(failures.values()))
+            raise ConnectError("bench", "open", text) from group
 
     def _driver(self, name: str, settings: InstrumentSettings) -> Instrument:
         """Build a driver on a link that asks the interlock."""
@@ -374,19 +373,19 @@ class Bench:
         """Make safe and close; an interrupt meanwhile waits until that is done."""
         with interrupts_held():
             failures = self.safe_state()
-            for instrument in self._instruments.values():
-                instrument.close()
-            self._instruments = {}
+            with self._changing:
+                for instrument in self._instruments.values():
+                    instrument.close()
+                self._instruments = {}
             acted = self._stop_watchdog()
             self._lock.release()
             self._restore_sigterm()
         if acted and not quiet:
             raise WatchdogError("bench", "leave", acted)
+        if len(failures) == 1 and not quiet:
+            raise failures[0]
         if failures and not quiet:
-            if len(failures) == 1:
-                raise failures[0]
-            listed = "; ".join(str(error) for error in failures)
-            raise InstrumentError("bench", "safe state", listed)
+            raise InstrumentError("bench", "safe state", "; ".join(map(str, failures)))
 
     def _take_sigterm(self) -> None:
         """Turn a request to end into an exception, so that `__exit__` runs."""

@@ -148,6 +148,29 @@ def test_no_watchdog_no_bench(monkeypatch):
         pass
 
 
+def test_nothing_is_closed_while_another_thread_makes_it_safe(monkeypatch):
+    """The threads of the watchdog do so; the link would be opened anew, for good."""
+    inside, closed, seen = threading.Event(), threading.Event(), []
+    with served() as lab, bench_on(lab) as bench:
+        awg = bench.awg
+        make_safe, close = awg.safe_state, awg.close
+
+        def slowly(timeout_s):
+            if threading.current_thread() is not threading.main_thread():
+                inside.set()
+                seen.append(closed.wait(0.3))
+            make_safe(timeout_s)
+
+        monkeypatch.setattr(awg, "safe_state", slowly)
+        monkeypatch.setattr(awg, "close", lambda: (closed.set(), close()))
+        ear = threading.Thread(target=bench.safe_state)
+        ear.start()
+        assert inside.wait(20.0)
+    ear.join()
+    assert seen == [False]
+    assert closed.is_set()
+
+
 def watched_bench(lab, **supervision):
     settings = settings_for(lab.endpoints)
     return Bench(settings, WIRING, SafetySettings(), Supervision(**supervision))
