@@ -12,6 +12,7 @@ from typing import Any
 
 from driver.bench import Bench
 from driver.guard import Supervision
+from driver.set_point_ranges import misfits
 from driver.transports.recording import Recorder, recorded
 from scqc.core.errors import ConfigError, ConfigProblem, InstrumentError
 from scqc.runs.lab_config import LoadedConfig
@@ -37,6 +38,8 @@ def survey(
     replay: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Ask each instrument who it is and how it is; leave it in its safe state.
+
+    Set-points are compared with what each can take; none is sent.
 
     Parameters
     ----------
@@ -95,8 +98,11 @@ def _ask(place: Station, self_test: bool, tap: Tap | None, name: str) -> dict[st
                 passed = bench.self_test(name, max(SELF_TEST_S, settings.io_timeout_s))
                 tested = "passed" if passed else "has none; it answers"
             who, found = instrument.identity, instrument.snapshot()
+            unfit = misfits(instrument, settings)
     except InstrumentError as error:
         return row | {"error": str(error)}
+    if unfit:
+        return row | {"error": f"{name}: {who.model} cannot take {'; '.join(unfit)}"}
     text = f"{who.vendor} {who.model}, serial {who.serial}, firmware {who.firmware}"
     return row | {"identity": text, "self_test": tested, "settings": found}
 
