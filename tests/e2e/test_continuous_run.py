@@ -3,18 +3,33 @@
 import json
 
 import pytest
-from run_kit import scqc
+from photon_run_kit import SMALL
+from run_kit import CONFIGS, scqc
 
 from protocols.key_sink.sink import KeySink
 from scqc.runs.disk import block_bytes
 from scqc.runs.lab_config import load_config
 
 
-@pytest.mark.parametrize("config", ["cv_quick", "dv_quick"])
-def test_blocks_have_results_of_their_own(tmp_path, config):
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        pytest.param("cv_quick", [("bursts = 2", "bursts = 1")], id="cv_small"),
+        pytest.param("dv_quick", SMALL, id="dv_small"),
+        pytest.param("cv_quick", [], id="cv_quick", marks=pytest.mark.soak),
+        pytest.param("dv_quick", [], id="dv_quick", marks=pytest.mark.soak),
+    ],
+)
+def test_blocks_have_results_of_their_own(tmp_path, config, changes):
+    """Small blocks; those of the soak are large enough for a key."""
     payload = tmp_path / "payload"
     payload.write_bytes(b"one file, several blocks")
-    path = f"lab_configs/{config}.toml"
+    text = (CONFIGS / f"{config}.toml").read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path = tmp_path / "lab.toml"
+    path.write_text(text)
     folder = tmp_path / "run"
     found = scqc(
         "run", path, "--payload", payload, "--blocks", 2, "--out", folder, "--json"

@@ -226,17 +226,21 @@ def test_key_blocks_fill_the_sink_until_the_message_fits(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ([('"rx.z0" = "tagger:1"', '"rx.z0" = "tagger:3"'),
-          ('"rx.x0" = "tagger:3"', '"rx.x0" = "tagger:1"')], None, ""),
+        pytest.param(
+            [('"rx.z0" = "tagger:1"', '"rx.z0" = "tagger:3"'),
+             ('"rx.x0" = "tagger:3"', '"rx.x0" = "tagger:1"')], None, "",
+            marks=pytest.mark.soak, id="dv-swapped"),
         ([("visibility = 0.98", "visibility = 0.70")], ProtocolAbort, "error rate"),
         ([("dark_rate_hz = [100.0, 100.0", "dark_rate_hz = [4e7, 100.0"),
           ("dead_time_s = 40e-9 ", "max_count_rate_hz = 8e6\ndead_time_s = 40e-9 ")],
          SignalError, "blind the detector"),
-        ([("full_scale_photons = 1.0", "full_scale_photons = 1e-7")],
-         SignalError, "clock|frame|tags"),
-        ([("[sim]\n", "[sim.faults]\n"
-           'tagger = [{ at = "fetch", kind = "lost-tags", count = 99 }]\n[sim]\n')],
-         SignalError, "lost"),
+        pytest.param(
+            [("full_scale_photons = 1.0", "full_scale_photons = 1e-7")],
+            SignalError, "clock|frame|tags", marks=pytest.mark.soak, id="dv-dark"),
+        pytest.param(
+            [("[sim]\n", "[sim.faults]\n"
+              'tagger = [{ at = "fetch", kind = "lost-tags", count = 99 }]\n[sim]\n')],
+            SignalError, "lost", marks=pytest.mark.soak, id="dv-lost"),
         ([("[sim]\n", "[sim.faults]\n"
            'tagger = [{ at = "fetch", kind = "overflow", count = 99 }]\n[sim]\n')],
          SignalError, "overflow"),
@@ -259,14 +263,10 @@ def test_bad_benches_end_typed_and_without_key(tmp_path, changes, error, says):
     for name in ("alice", "bob"):
         with KeySink(tmp_path / "keys" / f"{name}.sqlite") as sink:
             assert not [e for e in sink.list() if "/0/" in e.identifier]
-
-
-def test_an_abort_before_the_word_spends_no_pad(tmp_path):
-    with pytest.raises(ProtocolAbort):
-        run(tmp_path, *SMALL, ("visibility = 0.98", "visibility = 0.70"))
-    for name in ("alice", "bob"):
-        with KeySink(tmp_path / "keys" / f"{name}.sqlite") as sink:
-            assert sink.available_bits(PAD_PURPOSE, ALICE_TO_BOB, True) == 65_536
+            if error is ProtocolAbort:
+                # It came before the word: no pad is spent.
+                left = sink.available_bits(PAD_PURPOSE, ALICE_TO_BOB, True)
+                assert left == 65_536
 
 
 def test_too_long_a_payload_is_refused_before_any_light(tmp_path):
@@ -275,7 +275,9 @@ def test_too_long_a_payload_is_refused_before_any_light(tmp_path):
     assert not (tmp_path / "capture.h5").exists()
 
 
-def test_command_line_says_it_all(tmp_path):
+@pytest.mark.soak
+def test_command_line_of_dv_says_it_all(tmp_path):
+    """The command line of several blocks, of both schemes, is tried every time."""
     text = (CONFIGS / "dv_quick.toml").read_text()
     for old, new in SMALL:
         text = text.replace(old, new, 1)

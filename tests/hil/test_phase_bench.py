@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from bench_kit import ClickingLight, bench_on, served
+from role_kit import sampled
 
 from driver.phase_modulator.prompt_link import PromptLink
 from driver.phase_modulator.thorlabs_mdt693b import ThorlabsMdt693b
@@ -126,7 +127,7 @@ def whole_use(driver):
 
 
 @pytest.mark.parametrize("wire", [PtyLineServer], indirect=True)
-@pytest.mark.parametrize(("at", "kind", "errors"), CASES)
+@pytest.mark.parametrize(("at", "kind", "errors"), sampled(CASES))
 def test_fault_ends_in_its_typed_error(wire, at, kind, errors):
     _, driver = wire((at, kind))
     start = time.monotonic()
