@@ -14,6 +14,7 @@ from driver.set_points import SIGNALS, SetPoints
 from scqc.core.extensions import EMULATORS, extension_names
 from scqc.runs.config_problems import nearest
 from scqc.runs.partial_config import NOTHING_BROKEN, Broken
+from sim_backends.faults import SAMPLE_KINDS, TAG_KINDS
 
 if TYPE_CHECKING:
     from scqc.runs.lab_config import LabConfig
@@ -31,6 +32,14 @@ OR_ELSE: Signals = {
     "switch.lo": ("optical-switch", False),
     "rx.phase": ("awg", False),
 }
+#: Faults of records, and what can have them.
+DATA_ROLES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(TAG_KINDS, ("time-tagger",)),
+    **dict.fromkeys(SAMPLE_KINDS, ("digitizer",)),
+    "stale-trigger": ("digitizer", "time-tagger"),
+}
+#: Faults of a laser that speaks in frames.
+FRAME_KINDS = ("bad-checksum", "mode-hop")
 #: Table, key, value and what is wrong with it.
 Found = Iterator[tuple[str, str, object, str]]
 
@@ -85,6 +94,7 @@ def check(config: LabConfig, needs: Needs) -> Found:
             yield table, key, value, limit
     yield from _transports(config)
     yield from _emulators(config)
+    yield from _faults(config)
 
 
 def _transports(config: LabConfig) -> Found:
@@ -107,6 +117,30 @@ def _emulators(config: LabConfig) -> Found:
         if not played and driver not in extension_names(EMULATORS):
             limit = "has no emulator; it works without [sim] only"
             yield f"instruments.{name}", "driver", driver, limit
+
+
+def _faults(config: LabConfig) -> Found:
+    """Refuse faults that no instrument of that kind can have; they never strike."""
+    planned = {} if config.sim is None else config.sim.faults
+    for name in (n for n in planned if n in config.instruments):
+        settings = config.instruments[name]
+        driver = settings.driver
+        if is_file(settings.resource):
+            limit = "plays a recorded file, no fault strikes there"
+            yield "sim.faults", name, settings.resource, limit
+            continue
+        # What an emulator of another distribution can do is not known here.
+        for fault in planned[name] if DRIVERS.is_built_in(driver) else ():
+            roles = DATA_ROLES.get(fault.kind, settings.roles)
+            if not set(roles) & set(settings.roles):
+                limit = f"is a fault of a {' or '.join(roles)}, {name} is none"
+                yield f"sim.faults.{name}", "kind", fault.kind, limit
+            elif fault.kind in DATA_ROLES and fault.at != "fetch":
+                limit = f'{fault.kind} strikes at "fetch" alone'
+                yield f"sim.faults.{name}", "at", fault.at, limit
+            if fault.kind in FRAME_KINDS and DRIVERS[driver].link != "itla":
+                limit = f"is a fault of itla.msa, not of {driver}"
+                yield f"sim.faults.{name}", "kind", fault.kind, limit
 
 
 def _instruments(config: LabConfig, needs: Needs) -> Found:

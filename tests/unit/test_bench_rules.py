@@ -242,3 +242,39 @@ def test_no_more_than_three_names_are_near_and_none_that_is_not():
     assert meant("laser", known).count("laser") == 3
     assert meant("laser", known[:2]) == "did you mean 'laser1' or 'laser0'?"
     assert meant("phase", known) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "key", "says"),
+    [
+        ('scope = [{ at = "fetch", kind = "lost-tags" }]', "kind", "a time-tagger"),
+        ('awg = [{ at = "upload", kind = "clipping" }]', "kind", "a digitizer"),
+        ('scope = [{ at = "arm", kind = "clipping" }]', "at", '"fetch" alone'),
+        ('awg = [{ at = "fetch", kind = "stale-trigger" }]', "kind", "digitizer or"),
+        ('scope = [{ at = "fetch", kind = "bad-checksum" }]', "kind", "of itla.msa"),
+    ],
+)
+def test_faults_that_can_never_strike_are_refused(fault, key, says):
+    (found,) = problems(f"{QUICK}\n[sim.faults]\n{fault}\n")
+    assert (found.table, found.key) == (f"sim.faults.{fault.split()[0]}", key)
+    assert says in found.limit
+
+
+def test_faults_that_may_strike_pass():
+    faults = (
+        'scope = [{ at = "fetch", kind = "clipping" }, '
+        '{ at = "fetch", kind = "stale-trigger" }, { at = "arm", kind = "reboot" }]\n'
+        'laser = [{ at = "switch", kind = "mode-hop" }]\n'
+    )
+    assert parse_config(f"{FULL}\n[sim.faults]\n{faults}").sim.faults
+
+
+def test_a_recorded_file_has_no_faults():
+    played = (
+        ('"idq.id900"', '"picoquant.ptu"'),
+        ("zmq://192.0.2.11:5555", "file:///nowhere/tags.ptu"),
+    )
+    faults = '[sim.faults]\ntagger = [{ at = "fetch", kind = "lost-tags" }]\n'
+    (found,) = problems(f"{DV}\n{faults}", *played)
+    assert (found.table, found.key) == ("sim.faults", "tagger")
+    assert "no fault strikes" in found.limit
