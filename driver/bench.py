@@ -26,7 +26,7 @@ from driver.interlock import Interlock, Interlocked
 from driver.interrupts import exit_on_signal, interrupts_held
 from driver.launch import DrivenLaunch, LaunchLimit
 from driver.links import make_link
-from driver.making_safe import make_safe, safe_order
+from driver.making_safe import make_all_safe, safe_order
 from driver.optical_switch.ttl import TtlSwitch
 from driver.phase_modulator.awg_channel import AwgPhaseModulator
 from driver.registry import DRIVERS, Link, SelfTesting, Tappable, make_driver
@@ -276,20 +276,18 @@ class Bench:
     def safe_state(self) -> list[InstrumentError]:
         """Put every open instrument in its safe state; return what failed.
 
-        Each has its own deadline, and a failure does not stop the others.
+        Each has its own deadline, and neither a failure nor silence stops the others.
         """
         self._switches.clear()
         self._phases.clear()
-        failures: list[InstrumentError] = []
-        passing = self._interlock.making_safe() if self._interlock else nullcontext()
-        with passing, self._changing:
-            for name in safe_order(list(self._instruments), self._safety.on_exit):
-                try:
-                    make_safe(self._instruments[name])
-                except InstrumentError as error:
-                    _LOG.error("%s is not in its safe state: %s", name, error)
-                    failures.append(error)
-        return failures
+        passing = self._interlock.making_safe if self._interlock else nullcontext
+        with self._changing:
+            roles = {name: self._settings[name].roles for name in self._instruments}
+            names = safe_order(roles, self._safety.on_exit)
+            found = make_all_safe({n: self._instruments[n] for n in names}, passing)
+        for name, error in found.items():
+            _LOG.error("%s is not in its safe state: %s", name, error)
+        return list(found.values())
 
     def _check_names(self) -> None:
         wanted = [(s, port.partition(":")[0]) for s, port in self._wiring.items()]

@@ -27,6 +27,7 @@ from pathlib import Path
 from driver.hal import Instrument
 from driver.interlock import Interlock
 from driver.links import make_link
+from driver.making_safe import HEAD_START_S
 from driver.processes import ProcessRef
 from driver.registry import DRIVERS, make_driver
 from driver.watch_plan import (
@@ -41,8 +42,6 @@ from driver.watch_plan import (
 from scqc.core.clock import Deadline
 from scqc.core.errors import InstrumentError
 
-# One that does not answer delays the next in the order by no more than this.
-HEAD_START_S = 0.05
 # Commands of a killed program may still be on their way: all is said again.
 SETTLE_S = 0.12
 # For connecting and for being safe in one attempt, and for all attempts.

@@ -34,7 +34,8 @@ def watch_plan(
     interlock : Interlock
     """
     here, journal = ProcessRef.here(), supervision.journal
-    names = safe_order(list(instruments), safety.on_exit)
+    roles = {name: settings.roles for name, settings in instruments.items()}
+    names = safe_order(roles, safety.on_exit)
     return WatchPlan(
         pid=here.pid,
         started=here.started,
