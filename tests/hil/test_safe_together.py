@@ -1,0 +1,88 @@
+"""A silent instrument does not keep the light of the others on."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from bench_kit import served, settings_for
+
+from driver.bench import Bench
+from driver.making_safe import make_all_safe, safe_order
+from driver.settings import SafetySettings
+from scqc.core.errors import InstrumentTimeout
+
+pytestmark = pytest.mark.hil
+# Only a failing test waits so long.
+PATIENCE_S = 20.0
+
+
+class Lamp:
+    """An instrument that is silent until it is let go."""
+
+    def __init__(self, let_go=None, error=None):
+        self.let_go, self.error, self.dark = let_go, error, threading.Event()
+
+    def safe_state(self, timeout_s):
+        if self.let_go is not None:
+            self.let_go.wait(PATIENCE_S)
+        if self.error is not None:
+            raise self.error
+        self.dark.set()
+
+
+@contextmanager
+def passing():
+    yield
+
+
+def test_a_silent_one_keeps_no_light_on_and_every_failure_is_told():
+    go = threading.Event()
+    silent = InstrumentTimeout("a", "safe", "silent")
+    lamps = {"a": Lamp(go, silent), "b": Lamp(error=ValueError("odd")), "c": Lamp()}
+    found = {}
+    thread = threading.Thread(
+        target=lambda: found.update(make_all_safe(lamps, passing))
+    )
+    thread.start()
+    # "a" is let go only after "c" is dark: one after the other, it never were.
+    dark = lamps["c"].dark.wait(PATIENCE_S / 2)
+    go.set()
+    thread.join()
+    assert dark
+    assert list(found) == ["a", "b"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("safe-")]
+
+
+def test_leaving_a_bench_does_not_wait_for_the_first_to_answer(monkeypatch):
+    """The others pass the interlock from their own threads, also once it is set."""
+    dark, seen = threading.Event(), []
+    safety = SafetySettings(on_exit=("awg.stop",))
+    with served() as lab, Bench(settings_for(lab.endpoints), {}, safety) as bench:
+        scope = bench.digitizer
+        really = scope.safe_state
+
+        def told(timeout_s):
+            really(timeout_s)
+            dark.set()
+
+        silent = lambda _: seen.append(dark.wait(PATIENCE_S))  # noqa: E731
+        monkeypatch.setattr(bench.awg, "safe_state", silent)
+        monkeypatch.setattr(scope, "safe_state", told)
+        bench._interlock.trip("a test")
+        assert bench.safe_state() == []
+        bench._interlock._flag[0] = 0
+    assert seen == [True, True]
+
+
+def test_light_goes_first():
+    roles = {
+        "scope": ("digitizer",),
+        "voa": ("attenuator",),
+        "mbx": ("bias-controller",),
+        "box": ("digitizer", "awg"),
+        "shutter": ("optical-switch",),
+        "laser": ("laser",),
+    }
+    by_role = ["laser", "shutter", "box", "voa", "mbx", "scope"]
+    assert safe_order(roles, ()) == by_role
+    assert safe_order(roles, ("voa.max",))[0] == "voa"
