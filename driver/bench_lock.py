@@ -21,6 +21,8 @@ from scqc.core.errors import ConnectError
 
 _TRIES = 10
 _MODE = 0o600
+_PORTS = {"hislip": "4880", "zmq": "5555"}
+_THIS_COMPUTER = {"127.0.0.1", "::1", "[::1]"}
 
 
 def runtime_folder() -> Path:
@@ -50,11 +52,27 @@ def canonical(resource: str) -> str:
         resource = parse_visa("resource", resource).place
     scheme, mark, rest = resource.partition("://")
     if scheme != "serial":
-        return resource.lower()
+        return _network_place(resource.lower())
     given = rest.partition("?")[0]
     port = os.path.realpath(given)
     # Names of pseudo-terminals are given to others as soon as one is closed.
     return f"{scheme}{mark}{given if port.startswith('/dev/pts/') else port}"
+
+
+def _network_place(resource: str) -> str:
+    """Return a network resource with its defaults filled in, without its options."""
+    scheme, mark, rest = resource.partition("://")
+    if scheme not in {"tcp", "socket", "hislip", "zmq"}:
+        return resource
+    place, _, path = rest.partition("?")[0].partition("/")
+    ipv6 = place.startswith("[") and place.endswith("]")
+    host, colon, port = (place, "", "") if ipv6 else place.rpartition(":")
+    if not colon:
+        host, port = place, _PORTS.get(scheme, "")
+    host = "localhost" if host in _THIS_COMPUTER else host
+    path = path or ("hislip0" if scheme == "hislip" else "")
+    end = f":{port}" if port else ""
+    return f"{scheme}{mark}{host}{end}{'/' if path else ''}{path}"
 
 
 class BenchLock:

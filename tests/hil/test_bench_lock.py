@@ -110,6 +110,17 @@ def test_one_port_has_one_lock_whatever_it_is_called(tmp_path):
     assert canonical(f"serial://{name}?baud=9600") == canonical(f"serial://{port}")
     assert canonical("TCP://Scope:5025") == canonical("tcp://scope:5025")
     assert canonical("tcp://scope:5025") != canonical("tcp://scope:5026")
+    for one, other in (
+        ("tcp://h:12000?counts=12345", "tcp://h:12000"),
+        ("zmq://h:5555", "zmq://H"),
+        ("zmq://h:5555?datalink=5556&stream=5557", "zmq://h"),
+        ("hislip://h", "hislip://h:4880/hislip0"),
+        ("tcp://127.0.0.1:7", "tcp://localhost:7"),
+        ("tcp://[::1]:7", "tcp://LOCALHOST:7"),
+    ):
+        assert canonical(one) == canonical(other)
+    assert canonical("hislip://h/hislip1") != canonical("hislip://h")
+    assert canonical("zmq://h:5554") != canonical("zmq://h")
 
 
 def test_names_of_pseudo_terminals_are_not_followed(tmp_path):
