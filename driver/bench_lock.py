@@ -19,6 +19,8 @@ from driver.processes import ProcessRef
 from driver.transports.visa_names import VISA, parse_visa
 from scqc.core.errors import ConnectError
 
+# Whatever the environment says: a desktop and cron have to meet in one place.
+_BASE = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
 _TRIES = 10
 _MODE = 0o600
 _PORTS = {"hislip": "4880", "zmq": "5555"}
@@ -31,18 +33,18 @@ def runtime_folder() -> Path:
     Raises
     ------
     ConnectError
-        If it belongs to somebody else.
+        If it belongs to somebody else, or is open to others.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    folder = Path(base) / "scqc"
-    if not base or not Path(base).is_dir():
-        folder = Path(tempfile.gettempdir()) / f"scqc-{user}"
+    folder = _BASE / f"scqc-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "getuid"):
         found = folder.lstat()
         if found.st_uid != os.getuid() or folder.is_symlink():
             raise ConnectError("bench", "lock", f"{folder} belongs to somebody else")
+        if found.st_mode & 0o077:
+            reason = f"{folder} is open to others; set its mode to 0700"
+            raise ConnectError("bench", "lock", reason)
     return folder
 
 

@@ -24,8 +24,11 @@ pytestmark = [
 ]
 RESOURCE = "tcp://192.0.2.77:5025"
 HOLDER = """
+import pathlib
 import sys
+from driver import bench_lock
 from driver.bench_lock import BenchLock
+bench_lock._BASE = pathlib.Path(sys.argv[2])
 BenchLock({"awg": sys.argv[1]}).acquire()
 print("held", flush=True)
 input()
@@ -35,15 +38,17 @@ input()
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A runtime folder of this test's own."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / "scqc"
+    monkeypatch.setattr(bench_lock, "_BASE", tmp_path)
+    # Another environment is no other place.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "other"))
+    return tmp_path / f"scqc-{os.getuid()}"
 
 
 @pytest.fixture
 def holder(folder):
     """Another program that has the lock of `RESOURCE`."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, RESOURCE],
+        [sys.executable, "-c", HOLDER, RESOURCE, str(folder.parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -162,6 +167,9 @@ def test_a_lock_removed_while_it_was_waited_for_is_taken_anew(folder, monkeypatc
 
 def test_the_folder_is_this_users_alone(folder, tmp_path):
     assert stat.S_IMODE(runtime_folder().stat().st_mode) == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(ConnectError, match="open to others"):
+        runtime_folder()
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
