@@ -179,7 +179,7 @@ def test_pending_for_ever_ends_at_the_deadline_and_goes_dark(wire):
     driver.configure(CONFIG)
     device.faults = FaultPlan("laser", [Fault("switch", "pending-forever")])
     with pytest.raises(InstrumentTimeout, match="pending"):
-        driver.set_enabled(True, 0.2)
+        driver.set_enabled(True, 1.0)
     driver.safe_state(SETTLE_S)
     assert not device.registers[Register.RESET_ENABLE]
     driver.close()
