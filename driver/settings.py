@@ -66,6 +66,8 @@ class InstrumentSettings(Settings):
     expect: ExpectSettings = ExpectSettings()
     open_timeout_s: float = Field(default=5.0, gt=0.0, le=120.0)
     io_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
+    # Whether it takes one client at a time; left out, as its resource has it.
+    one_client: bool | None = None
     set_points: SetPoints = SetPoints()
     commands: SwitchCommands | None = None
 

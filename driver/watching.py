@@ -48,6 +48,8 @@ def watch_plan(
 
 
 def _watched(name: str, settings: InstrumentSettings) -> Watched:
-    exclusive = takes_one_client(settings.resource)
+    exclusive = settings.one_client
+    if exclusive is None:
+        exclusive = takes_one_client(settings.resource)
     commands = None if settings.commands is None else settings.commands.model_dump()
     return Watched(name, settings.driver, settings.resource, exclusive, commands)

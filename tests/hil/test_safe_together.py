@@ -9,6 +9,7 @@ from bench_kit import served, settings_for
 from driver.bench import Bench
 from driver.making_safe import make_all_safe, safe_order
 from driver.settings import SafetySettings
+from driver.watching import _watched
 from scqc.core.errors import InstrumentTimeout
 
 pytestmark = pytest.mark.hil
@@ -86,3 +87,10 @@ def test_light_goes_first():
     by_role = ["laser", "shutter", "box", "voa", "mbx", "scope"]
     assert safe_order(roles, ()) == by_role
     assert safe_order(roles, ("voa.max",))[0] == "voa"
+
+
+def test_a_server_said_to_take_one_client_is_watched_as_such():
+    settings = settings_for({"awg": "tcp://127.0.0.1:7"})["awg"]
+    given = settings.model_copy(update={"one_client": True})
+    assert not _watched("awg", settings).is_exclusive
+    assert _watched("awg", given).is_exclusive
