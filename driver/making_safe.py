@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 
 from driver.hal import Instrument
@@ -94,33 +94,39 @@ def make_all_safe(
     dict of str to InstrumentError
         Those that are not safe, in that order, and why.
     """
-    failures: dict[str, InstrumentError] = {}
 
-    def one(name: str, done: threading.Event) -> None:
+    def one(name: str) -> None:
+        with passing():
+            make_safe(instruments[name])
+
+    running: dict[str, Future[None]] = {}
+    with ThreadPoolExecutor(max(1, len(instruments)), "safe") as pool:
+        for name in instruments:
+            running[name] = _started(pool, one, name)
+            wait([running[name]], HEAD_START_S)
+    errors = {name: future.exception() for name, future in running.items()}
+    return {n: _told(n, error) for n, error in errors.items() if error is not None}
+
+
+def _started(
+    pool: ThreadPoolExecutor, one: Callable[[str], None], name: str
+) -> Future[None]:
+    """Begin with one instrument; without a thread to be had, do it now."""
+    try:
+        return pool.submit(one, name)
+    except RuntimeError:
+        done: Future[None] = Future()
         try:
-            with passing():
-                make_safe(instruments[name])
+            one(name)
         except InstrumentError as error:
-            failures[name] = error
-        except Exception as error:  # noqa: BLE001
-            # A driver's own mistake is told too; in a thread it would be lost.
-            text = f"{type(error).__name__}: {error}"
-            failures[name] = InstrumentError(name, "safe state", text)
-        finally:
-            done.set()
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        return done
 
-    threads = []
-    for name in instruments:
-        done = threading.Event()
-        thread = threading.Thread(target=one, args=(name, done), name=f"safe-{name}")
-        try:
-            thread.start()
-        except RuntimeError:
-            # No more threads to be had: then one after the other, but all.
-            one(name, done)
-            continue
-        threads.append(thread)
-        done.wait(HEAD_START_S)
-    for thread in threads:
-        thread.join()
-    return {name: failures[name] for name in instruments if name in failures}
+
+def _told(name: str, error: BaseException) -> InstrumentError:
+    """Return an error of the instrument; a driver's own mistake is told as one."""
+    if isinstance(error, InstrumentError):
+        return error
+    return InstrumentError(name, "safe state", f"{type(error).__name__}: {error}")

@@ -1,10 +1,11 @@
 """A silent instrument does not keep the light of the others on."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
-from bench_kit import served, settings_for
+from bench_kit import UNWATCHED, ClickingLight, served, settings_for
 
 from driver.bench import Bench
 from driver.making_safe import make_all_safe, safe_order
@@ -51,7 +52,7 @@ def test_a_silent_one_keeps_no_light_on_and_every_failure_is_told():
     thread.join()
     assert dark
     assert list(found) == ["a", "b"]
-    assert not [t for t in threading.enumerate() if t.name.startswith("safe-")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("safe")]
 
 
 def test_leaving_a_bench_does_not_wait_for_the_first_to_answer(monkeypatch):
@@ -94,3 +95,26 @@ def test_a_server_said_to_take_one_client_is_watched_as_such():
     given = settings.model_copy(update={"one_client": True})
     assert not _watched("awg", settings).is_exclusive
     assert _watched("awg", given).is_exclusive
+
+
+def test_the_station_is_dark_within_a_second_beside_a_silent_instrument():
+    """The generator comes first and says nothing; the voltage source goes to zero."""
+    with served(light=ClickingLight(), names=("awg", "phase")) as lab:
+        wiring = {"rx.phase": "phase:2"}
+        settings = settings_for(lab.endpoints, 2.0)
+        with Bench(settings, wiring, SafetySettings(), UNWATCHED) as bench:
+            bench.phase("rx.phase").set_voltage(2, 30.0)
+            assert not lab.devices["phase"].is_safe
+            # An emulator whose lock is taken answers nothing, like one that hangs.
+            with lab.devices["awg"].lock:
+                start = time.monotonic()
+                ending = threading.Thread(target=bench.safe_state)
+                ending.start()
+                while not lab.devices["phase"].is_safe:
+                    assert time.monotonic() - start < PATIENCE_S
+                    time.sleep(1e-3)
+                dark_s = time.monotonic() - start
+                assert ending.is_alive()
+            ending.join(PATIENCE_S)
+    # One after the other it were the generator's 2 s first; alone it takes 0.06 s.
+    assert dark_s < 1.0
