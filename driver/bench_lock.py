@@ -12,16 +12,22 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from driver.processes import ProcessRef
 from driver.transports.visa_names import VISA, parse_visa
+from scqc.core.clock import Deadline
 from scqc.core.errors import ConnectError
 
 # Whatever the environment says: a desktop and cron have to meet in one place.
 _BASE = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
 _TRIES = 10
+#: How long the watchdog of a dead program is waited for [s].
+PATIENCE_S = 12.0
+_PAUSE_S = 0.1
+_PASSING = "which has ended"
 _MODE = 0o600
 _PORTS = {"hislip": "4880", "zmq": "5555"}
 _THIS_COMPUTER = {"127.0.0.1", "::1", "[::1]"}
@@ -103,11 +109,22 @@ class BenchLock:
     def acquire(self) -> None:
         """Lock all instruments, or none.
 
+        The watchdog of a dead program is waited for, `PATIENCE_S` at most: it is done
+        in a moment.
+
         Raises
         ------
         ConnectError
             If one is in use, naming every such resource and who holds it.
         """
+        deadline = Deadline(PATIENCE_S)
+        while busy := self._try():
+            if deadline.expired or not all(_PASSING in text for text in busy.values()):
+                raise ConnectError(", ".join(busy), "lock", "; ".join(busy.values()))
+            time.sleep(_PAUSE_S)
+
+    def _try(self) -> dict[str, str]:
+        """Lock all instruments, or none; return those in use, and by whom."""
         folder = runtime_folder()
         busy: dict[str, str] = {}
         for name, resource in self._resources.items():
@@ -123,7 +140,7 @@ class BenchLock:
                 _sign(handle, resource)
         if busy:
             self.release()
-            raise ConnectError(", ".join(busy), "lock", "; ".join(busy.values()))
+        return busy
 
     def release(self) -> None:
         """Give all locks back; calling it again does nothing."""
@@ -201,7 +218,7 @@ def _holder(path: Path) -> str:
         return "another program; try again, or look who uses it"
     if not who.is_alive:
         return (
-            f"the watchdog of process {who.pid}, which has ended; it makes the "
+            f"the watchdog of process {who.pid}, {_PASSING}; it makes the "
             "station safe, try again in a few seconds"
         )
     started = who.started_utc

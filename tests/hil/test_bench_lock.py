@@ -90,8 +90,9 @@ def test_a_second_bench_on_the_same_instruments_is_refused():
             bench.awg.ping()
 
 
-def test_a_killed_programs_bench_is_free_once_it_is_safe():
-    """Until then the watchdog holds it, and says so."""
+def test_a_killed_programs_bench_is_free_once_it_is_safe(monkeypatch):
+    """Until then the watchdog holds it, and says so to who waits too long."""
+    monkeypatch.setattr("driver.bench_lock.PATIENCE_S", 0.3)
     with lit_program(TCP) as victim:
         settings = settings_for({n: victim.lab.endpoints[n] for n in TCP})
         os.kill(victim.watchdog_pid, signal.SIGSTOP)
@@ -101,7 +102,11 @@ def test_a_killed_programs_bench_is_free_once_it_is_safe():
         with pytest.raises(ConnectError, match="watchdog of process"), second:
             pass
         assert not victim.is_dark
+        monkeypatch.setattr("driver.bench_lock.PATIENCE_S", 20.0)
         os.kill(victim.watchdog_pid, signal.SIGCONT)
+        # Waited for, not refused.
+        with Bench(settings, WIRING, SafetySettings(), UNWATCHED) as bench:
+            bench.awg.ping()
         assert gone(victim.watchdog_pid)
         assert victim.is_dark
         with Bench(settings, WIRING, SafetySettings(), UNWATCHED) as bench:
