@@ -36,6 +36,8 @@ CAPTURE_NAME = "capture.h5"
 #: So many blocks in a row may fail before the run gives up.
 MAX_FAILURES = 3
 
+# Blocks of a run that only time ends: as many as a message may wait for.
+_NO_END = 1 << 30
 #: Sends one block into a folder and distils it; says how many blocks follow.
 SendBlock = Callable[[int, Path, int], Result]
 
@@ -62,7 +64,7 @@ class Until:
 
     def left(self, done: int) -> int:
         """Return how many blocks may still come, this one included [1]."""
-        return 2 if self.blocks is None else self.blocks - done
+        return _NO_END if self.blocks is None else self.blocks - done
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def run_blocks(
     box = Waiting(payload)
     with (
         _polite_stop(progress) as stop,
-        _sender(loaded, box, folder, progress) as send,
+        _sender(loaded, box, folder, progress, until.left(0)) as send,
     ):
         while not until.reached(len(done.rows), time.monotonic() - began):
             if stop.is_set():
@@ -229,11 +231,11 @@ def _line(row: BlockRow) -> str:
 
 
 def _sender(
-    loaded: LoadedConfig, box: Waiting, folder: Path, progress: Progress
+    loaded: LoadedConfig, box: Waiting, folder: Path, progress: Progress, blocks: int
 ) -> AbstractContextManager[SendBlock]:
     config = loaded.config
     if isinstance(config, PhotonConfig):
-        return _photon_blocks(loaded, config, box, folder, progress)
+        return _photon_blocks(loaded, config, box, folder, progress, blocks)
     return _cv_blocks(loaded, config, box, folder, progress)
 
 
@@ -281,8 +283,11 @@ def _photon_blocks(
     box: Waiting,
     folder: Path,
     progress: Progress,
+    blocks: int,
 ) -> Iterator[SendBlock]:
+    from protocols.key_sink.schedule import plan_block
     from scqc.runs.photon.live import RunningBlocks
+    from scqc.runs.photon.pads import sink_level
     from scqc.runs.photon.prepare import check_payload
     from scqc.runs.photon.session import Work, open_session
     from scqc.runs.photon.summary import finish_run
@@ -293,18 +298,20 @@ def _photon_blocks(
     with (
         Journal(folder, work.run_uuid) as journal,
         open_sinks(config, folder, config.keys.start_pad_bits) as sinks,
-        open_session(work, journal, progress) as session,
     ):
-        running = RunningBlocks(session, sinks, progress, journal)
+        # What the sink cannot pay for is refused before any light.
+        plan_block(sink_level(config, sinks[0]), 8 * len(box.waiting), blocks)
+        with open_session(work, journal, progress) as session:
+            running = RunningBlocks(session, sinks, progress, journal)
 
-        def send(number: int, home: Path, left: int) -> Result:
-            timing = Timing()
-            block = running.send(number, left, box.waiting, timing)
-            result = finish_run([block], config, home, timing, progress, journal)
-            box.note(result)
-            return result
+            def send(number: int, home: Path, left: int) -> Result:
+                timing = Timing()
+                block = running.send(number, left, box.waiting, timing)
+                result = finish_run([block], config, home, timing, progress, journal)
+                box.note(result)
+                return result
 
-        yield send
+            yield send
 
 
 @contextmanager

@@ -44,16 +44,23 @@ def test_a_clipped_record_is_refused(tmp_path):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("after", [SIGNAL_OF_BURST, SHOT_OF_BURST])
-@pytest.mark.parametrize("kind", ["stale-trigger", "clipping", "dropped-samples"])
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        ("stale-trigger", SIGNAL_OF_BURST),
+        ("stale-trigger", SHOT_OF_BURST),
+        ("clipping", SIGNAL_OF_BURST),
+        ("clipping", SHOT_OF_BURST),
+        # In a record of shot noise a gap changes nothing: noise behind it is noise.
+        ("dropped-samples", SIGNAL_OF_BURST),
+    ],
+)
 def test_instruments_faulty_records_make_no_key(tmp_path, kind, after):
-    if (kind, after) == ("dropped-samples", SHOT_OF_BURST):
-        pytest.skip("noise behind a gap is noise")
     try:
         result = run(tmp_path, "scope", kind, after)
     except (SignalError, ProtocolAbort):
         return
-    assert result.key_bits == 0
+    assert result.data["key"]["secret_bits"] == 0
 
 
 @pytest.mark.soak
@@ -63,7 +70,7 @@ def test_instruments_faulty_tags_make_no_key(tmp_path, kind):
         result = photon_run(tmp_path, kind, 1)
     except (SignalError, ProtocolAbort):
         return
-    assert result.key_bits == 0
+    assert result.data["key"]["secret_bits"] == 0
 
 
 @pytest.mark.soak

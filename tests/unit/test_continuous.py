@@ -4,11 +4,13 @@ import json
 import os
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import typer
 
+from protocols.key_sink.schedule import SinkLevel, plan_block
 from scqc.cli.running import _seconds
 from scqc.core.errors import (
     ConnectionLost,
@@ -32,7 +34,7 @@ def bench(monkeypatch):
     state = SimpleNamespace(script=[], payloads=[], closed=False)
 
     @contextmanager
-    def sender(loaded, box, folder, progress):
+    def sender(loaded, box, *rest):
         def send(number, home, left):
             home.mkdir()
             (home / "capture.h5").write_bytes(b"raw")
@@ -189,3 +191,29 @@ def test_durations(text, seconds):
 def test_bad_durations(text):
     with pytest.raises(typer.BadParameter):
         _seconds(text)
+
+
+def test_a_run_that_only_time_ends_has_blocks_to_wait_for():
+    """A long message may be put off until fresh pad has come: see `plan_block`."""
+    endless, counted = Until(seconds=1.0), Until(blocks=3)
+    full = SinkLevel(pad_bits=1000, authentication_bits=10_000, reserve_bits=0)
+    waiting_bits, refill_bits = 50_000, 1000
+    plan = plan_block(full, waiting_bits, endless.left(0), refill_bits)
+    assert plan.kind == "key"
+    with pytest.raises(KeySinkError):
+        plan_block(full, waiting_bits, counted.left(0), refill_bits)
+
+
+def test_what_the_sink_cannot_pay_for_is_refused_before_any_light(
+    tmp_path, monkeypatch
+):
+    def no_light(*_):
+        raise AssertionError("the bench was opened")
+
+    monkeypatch.setattr("scqc.runs.photon.session.open_session", no_light)
+    text = Path("lab_configs/dv_quick.toml").read_text()
+    path = tmp_path / "poor.toml"
+    path.write_text(text.replace("reserve_bits = 4096", "reserve_bits = 1_000_000_000"))
+    loaded = load_config(path)
+    with pytest.raises(KeySinkError, match="pad"):
+        run_blocks(loaded, b"x" * 100, tmp_path, Silent(), Until(blocks=1))
