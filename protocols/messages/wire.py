@@ -15,6 +15,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from protocols.messages.base import Count, Finite, HashKey, Message, Seed
+from protocols.messages.light import LightMessage
 from protocols.messages.photon import PhotonMessage
 from scqc.core.errors import PeerError
 
@@ -146,6 +147,7 @@ AnyMessage = (
     | Verdict
     | TranscriptTag
     | PhotonMessage
+    | LightMessage
 )
 
 _ENCODER = msgspec.msgpack.Encoder()
