@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from protocols.messages.base import Count, Finite, HashKey, Message, Seed
 from protocols.messages.light import LightMessage
 from protocols.messages.photon import PhotonMessage
+from protocols.messages.session import SessionMessage
 from scqc.core.errors import PeerError
 
 MAX_MESSAGE_BYTES = 1 << 30
@@ -148,6 +149,7 @@ AnyMessage = (
     | TranscriptTag
     | PhotonMessage
     | LightMessage
+    | SessionMessage
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -18,7 +18,13 @@ from protocols.reconciliation import multidimensional
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.schemes.cv_common import Distillation, Outcome, detector, distil
 from protocols.schemes.party import Party
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    NOTHING_SAID,
+    LinkKeys,
+    Opening,
+)
 from protocols.settings import ClassicalSettings, SecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
@@ -60,6 +66,8 @@ class CvAlice(Party):
         Name of run and block.
     keys : dict
         Authentication keys by direction.
+    opening : Opening
+        What was said about the block before the parties speak.
     """
 
     def __init__(
@@ -69,9 +77,10 @@ class CvAlice(Party):
         security: SecuritySettings,
         link: str,
         keys: dict[str, LinkKeys],
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", link, directions, keys, wire.FrameReport)
+        super().__init__("alice", link, directions, keys, wire.FrameReport, opening)
         self._record, self._classical, self._security = record, classical, security
         self.distillation: Distillation | None = None
 

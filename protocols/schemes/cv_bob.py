@@ -27,7 +27,13 @@ from protocols.schemes.cv_common import (
 )
 from protocols.schemes.cv_reception import ClassicalReport, Reception
 from protocols.schemes.party import Party
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    NOTHING_SAID,
+    LinkKeys,
+    Opening,
+)
 from protocols.settings import SecuritySettings
 from protocols.verification.tags import tags
 from scqc.core.errors import PeerError, ProtocolAbort
@@ -53,6 +59,8 @@ class CvBob(Party):
     permutation_seed : bytes, 32 bytes, optional
         Public seed of an earlier processing of the same capture: the same symbols
         are disclosed and the same figures come out.
+    opening : Opening
+        What was said about the block before the parties speak.
     """
 
     def __init__(
@@ -64,9 +72,10 @@ class CvBob(Party):
         link: str,
         keys: dict[str, LinkKeys],
         permutation_seed: bytes | None = None,
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", link, directions, keys, wire.FrameDisclosure)
+        super().__init__("bob", link, directions, keys, wire.FrameDisclosure, opening)
         self._bursts, self._reception = bursts, reception
         self._security, self._entropy = security, entropy
         self._given_seed = permutation_seed

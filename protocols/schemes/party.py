@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from protocols.messages import wire
 from protocols.messages.base import Message
-from protocols.schemes.transcript import LinkKeys, Transcript
+from protocols.schemes.transcript import NOTHING_SAID, LinkKeys, Opening, Transcript
 from scqc.core.errors import PeerError
 
 
@@ -31,6 +31,8 @@ class Party(ABC):
         Authentication keys by direction.
     first : type
         The message that opens the exchange for this party.
+    opening : Opening
+        What was said about the block before; the tags cover it, too.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class Party(ABC):
         directions: tuple[str, str],
         keys: dict[str, LinkKeys],
         first: type[Message],
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         self._name = name
-        self._transcript = Transcript(link, *directions, keys)
+        self._transcript = Transcript(link, *directions, keys, opening)
         self._expected: tuple[type[Message], ...] = (first,)
         #: Security parameter of the key; 0 until there is one [1].
         self.epsilon = 0.0

@@ -44,7 +44,13 @@ from protocols.schemes.photon_common import (
     refuse_errors,
     sift,
 )
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    NOTHING_SAID,
+    LinkKeys,
+    Opening,
+)
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import tags
 from scqc.core.errors import PeerError, ProtocolAbort
@@ -88,6 +94,8 @@ class PhotonAlice(Party):
         Name of run and block.
     keys : dict
         Authentication keys by direction.
+    opening : Opening
+        What was said about the block before the parties speak.
 
     Attributes
     ----------
@@ -105,9 +113,10 @@ class PhotonAlice(Party):
         entropy: EntropySource,
         link: str,
         keys: dict[str, LinkKeys],
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", link, directions, keys, Detections)
+        super().__init__("alice", link, directions, keys, Detections, opening)
         self._prepared, self._outgoing, self._entropy = prepared, outgoing, entropy
         self._pulses, self._security = settings
         self.distillation: PhotonDistillation | None = None

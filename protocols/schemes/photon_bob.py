@@ -42,7 +42,13 @@ from protocols.schemes.photon_common import (
     refuse_errors,
     sift,
 )
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    NOTHING_SAID,
+    LinkKeys,
+    Opening,
+)
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
@@ -92,6 +98,8 @@ class PhotonBob(Party):
         Where the pads of messages come from.
     permutation_seed : bytes, optional
         Public seed of an earlier processing of the same record.
+    opening : Opening
+        What was said about the block before the parties speak.
 
     Attributes
     ----------
@@ -110,9 +118,10 @@ class PhotonBob(Party):
         keys: dict[str, LinkKeys],
         pads: BobPads | None = None,
         permutation_seed: bytes | None = None,
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", link, directions, keys, Preparation)
+        super().__init__("bob", link, directions, keys, Preparation, opening)
         self._received, self._entropy, self._pads = received, entropy, pads
         self._pulses, self._security = settings
         self._given_seed = permutation_seed

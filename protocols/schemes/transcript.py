@@ -34,26 +34,69 @@ class LinkKeys:
     pad: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What one side sent and received about a block before its parties speak.
+
+    While the light of a block is taken, both ends tell each other which burst is
+    played and measured. The tags of the block cover that as well: nobody can have
+    made one end store a burst that the other end gave up.
+
+    Parameters
+    ----------
+    sent, received : tuple of bytes
+        Frames, in order; what the one end sent is what the other received.
+    """
+
+    sent: tuple[bytes, ...] = ()
+    received: tuple[bytes, ...] = ()
+
+
+#: A block whose parties speak first.
+NOTHING_SAID = Opening()
+
+
+def link_name(link: bytes, run_uuid: str, block: int) -> str:
+    """Return the name of a block that its tags are bound to.
+
+    Parameters
+    ----------
+    link : bytes
+        Number of the link, the same at both ends; empty within one program.
+    run_uuid : str
+    block : int
+    """
+    place = f"{run_uuid}/{block}"
+    return f"{link.hex()}/{place}" if link else place
+
+
 class Transcript:
     """Sent and received messages of one block.
 
     Parameters
     ----------
     link : str
-        Names run and block; bound into the tags.
+        Names link, run and block; bound into the tags.
     sends, receives : str
         Direction names.
     keys : dict
         `LinkKeys` by direction.
+    opening : Opening
+        What the tags cover besides.
     """
 
     def __init__(
-        self, link: str, sends: str, receives: str, keys: dict[str, LinkKeys]
+        self,
+        link: str,
+        sends: str,
+        receives: str,
+        keys: dict[str, LinkKeys],
+        opening: Opening = NOTHING_SAID,
     ) -> None:
         self._link, self._sends, self._receives = link, sends, receives
         self._keys = keys
-        self._sent: list[bytes] = []
-        self._received: list[bytes] = []
+        self._sent: list[bytes] = list(opening.sent)
+        self._received: list[bytes] = list(opening.received)
         self._tagged = False
 
     def send(self, message: AnyMessage) -> bytes:

@@ -20,8 +20,11 @@ ScqcError
 │   └── DiskSpaceError         no room for the next record
 ├── ProtocolAbort              a security check failed: no key
 ├── PeerError                  the other side broke the rules
+│   ├── PeerRefused            it refused, and says why
+│   └── PeerLost               it does not answer any more
 ├── PayloadError               the payload does not fit the run
 └── KeySinkError               the key store refused
+    └── DeliveryError          an application's request for keys was refused
 """
 
 from __future__ import annotations
@@ -140,9 +143,31 @@ class PeerError(ScqcError):
     """The other side broke the rules of the message exchange."""
 
 
+class PeerRefused(PeerError):  # noqa: N818
+    """The other side refused what it was asked; carries its error and sentence."""
+
+    def __init__(self, action: str, error: str, sentence: str) -> None:
+        super().__init__(f"{action}: the peer refused with {error}: {sentence}")
+        self.error, self.sentence = error, sentence
+
+
+class PeerLost(PeerError, TimeoutError):  # noqa: N818
+    """The other side does not answer any more."""
+
+
 class PayloadError(ScqcError, ValueError):
     """The payload does not fit what the run carries."""
 
 
 class KeySinkError(ScqcError):
     """The key store refused: absent, damaged, spent, or not enough key."""
+
+
+class DeliveryError(KeySinkError):
+    """A request for keys was refused; carries the HTTP status and its details."""
+
+    def __init__(
+        self, status: int, message: str, details: Sequence[dict[str, str]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.details = status, message, tuple(details)
