@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from driver.settings import SafetySettings, WiringSettings
+from protocols.delivery.settings import DeliverySettings
 from scqc.core.settings import Settings
 
 
@@ -32,3 +33,4 @@ class BenchConfig(Settings):
     wiring: WiringSettings
     safety: SafetySettings = SafetySettings()
     keys: KeySettings = KeySettings()
+    delivery: DeliverySettings | None = None

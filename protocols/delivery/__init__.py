@@ -1,0 +1,1 @@
+"""Delivery of keys to applications: what is asked and answered, without sockets."""
