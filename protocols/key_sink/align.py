@@ -8,13 +8,13 @@ end's own business, but for a block that only one end has: nobody shares it.
 
 from __future__ import annotations
 
-from protocols.key_sink.sink import (
+from protocols.key_sink.records import (
     AUTHENTICATION_PURPOSE,
     KEY_PURPOSE,
     PAD_PURPOSE,
     KeyEntry,
-    KeySink,
 )
+from protocols.key_sink.sink import KeySink
 
 #: Pools that both ends spend in step.
 _IN_STEP = (AUTHENTICATION_PURPOSE, PAD_PURPOSE)
@@ -49,7 +49,11 @@ def align(first: KeySink, second: KeySink) -> int:
         )
         for sink, entry in ends:
             if entry is not None and _used(entry) < used:
-                burnt += sink.burn_upto(identifier, used)
+                burnt += (
+                    sink.burn_upto(identifier, used)
+                    if entry.purpose in _IN_STEP
+                    else sink.burn(identifier)
+                )
     return burnt
 
 
@@ -58,4 +62,4 @@ def _shared(sink: KeySink) -> dict[str, KeyEntry]:
 
 
 def _used(entry: KeyEntry) -> int:
-    return entry.n_bits - entry.available_bits
+    return entry.used_bits

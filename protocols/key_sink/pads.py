@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.key_sink.sink import KeySink, SpentPad
+from protocols.key_sink.records import PAD_PURPOSE, Spent
+from protocols.key_sink.sink import KeySink
 from protocols.messages.photon import PadRange
 from protocols.schemes.pads import Pad
 from protocols.schemes.transcript import ALICE_TO_BOB
@@ -27,16 +28,20 @@ class MessagePads:
     def spend(self, n_bits: int) -> Pad:
         """Spend the oldest unspent bits; see `AlicePads.spend`."""
         return _pad(
-            self._sink.spend_pad(n_bits, ALICE_TO_BOB, allow_simulated=self._simulated)
+            self._sink.spend(
+                PAD_PURPOSE, ALICE_TO_BOB, n_bits, allow_simulated=self._simulated
+            )
         )
 
     def follow(self, ranges: Sequence[PadRange]) -> Pad:
         """Spend exactly `ranges`; see `BobPads.follow`."""
         named = [(part.identifier, part.start_bit, part.n_bits) for part in ranges]
         return _pad(
-            self._sink.follow_pad(named, ALICE_TO_BOB, allow_simulated=self._simulated)
+            self._sink.follow(
+                PAD_PURPOSE, ALICE_TO_BOB, named, allow_simulated=self._simulated
+            )
         )
 
 
-def _pad(spent: SpentPad) -> Pad:
+def _pad(spent: Spent) -> Pad:
     return Pad(spent.bits, [PadRange(*part) for part in spent.ranges], spent.epsilon)

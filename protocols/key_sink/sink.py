@@ -1,82 +1,48 @@
-"""Key sink on SQLite: write-ahead log, full synchronisation, one-time release.
+"""Key sink: one party's store of secret bits, each released once.
 
-Bits are marked as released in a committed transaction *before* they are handed
-out: after a crash they are lost, never given twice. The file must lie on a local
-file system. Restoring a backup or cloning a virtual machine would bring spent
-bits back to life; nothing in this file can notice that.
+Bits are marked as released in a committed transaction *before* they are handed out:
+after a crash they are lost, never given twice. A block comes in *verified* and can be
+released once the peer has confirmed that it holds it, too (`protocols.key_sink.resync`
+settles what a crash left open). Restoring a backup or cloning a virtual machine brings
+spent bits back to life; the epochs that both ends exchange when they meet show it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from protocols.key_sink import schema
+from protocols.key_sink import (
+    entries,
+    health,
+    material,
+    opening,
+    plan,
+    spending,
+    storing,
+)
+from protocols.key_sink.database import Database
+from protocols.key_sink.lease import Lease, LeasedRun
+from protocols.key_sink.records import (
+    IN_STEP,
+    KEPT,
+    KEY_PURPOSE,
+    Entries,
+    Parts,
+    PoolKey,
+    Range,
+    Spent,
+    State,
+)
 from scqc.core.errors import KeySinkError
 from scqc.core.records import KeyBlock
 
-KEY_PURPOSE = "key"
-AUTHENTICATION_PURPOSE = "authentication"
-PAD_PURPOSE = "pad"
-_BUSY_TIMEOUT_S = 10.0
-_COLUMNS = (
-    "b.identifier, b.run_uuid, b.block, b.purpose, b.direction, b.n_bits, "
-    "b.epsilon, b.simulated, b.created_utc"
-)
-_USED = "(SELECT coalesce(sum(n_bits), 0) FROM releases WHERE identifier=b.identifier)"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """What may be told about a stored block: everything but its bits."""
-
-    identifier: str
-    run_uuid: str
-    block: int
-    purpose: str
-    direction: str
-    n_bits: int
-    epsilon: float
-    simulated: bool
-    created_utc: str
-    available_bits: int
-
-
-Entries = list[KeyEntry]
-Parts = list[tuple[KeyEntry, int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class SpentPad:
-    """Pad bits, released for ever, and where they lay.
-
-    Parameters
-    ----------
-    bits : ndarray, shape (n,), uint8 [bit]
-        Never printed.
-    ranges : list of (identifier, first bit, number of bits)
-    epsilon : float
-        Of the blocks they came from, added up [1].
-    """
-
-    bits: NDArray[np.uint8] = field(repr=False)
-    ranges: list[tuple[str, int, int]]
-    epsilon: float
-
 
 class KeySink:
-    """One party's store of key blocks.
+    """One party's store of key blocks; several threads may share it.
 
     Parameters
     ----------
@@ -88,32 +54,21 @@ class KeySink:
     Raises
     ------
     KeySinkError
-        If the file is absent, damaged, of another version, or open to others.
+        If the file is absent, damaged, of a newer version, or open to others.
     """
 
     def __init__(self, path: str | os.PathLike[str], create: bool = True) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            if not create:
-                raise KeySinkError(f"key sink {self.path}: no such file")
-            self._make_file()
-        self._check_mode()
-        with self._errors():
-            self._db = sqlite3.connect(
-                self.path,
-                timeout=_BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            try:
-                self._prepare()
-            except (sqlite3.Error, KeySinkError):
-                self._db.close()
-                raise
+        self.db = Database(self.path, create)
+        try:
+            opening.prepare(self.db)
+        except KeySinkError:
+            self.db.close()
+            raise
 
     def close(self) -> None:
         """Close the database."""
-        self._db.close()
+        self.db.close()
 
     def __enter__(self) -> KeySink:
         return self
@@ -124,47 +79,7 @@ class KeySink:
     def __repr__(self) -> str:
         return f"KeySink({str(self.path)!r})"
 
-    def put(
-        self, key: KeyBlock, purpose: str = KEY_PURPOSE, direction: str = ""
-    ) -> None:
-        """Store a block; committed to disk when this returns.
-
-        Parameters
-        ----------
-        key : KeyBlock
-            Its provenance names ``run_uuid`` and ``block``.
-        purpose, direction : str
-            Pool: ``"key"``, or ``"authentication"`` or ``"pad"`` of one direction.
-
-        Raises
-        ------
-        KeySinkError
-            If that run and block filled this pool before, or the provenance
-            is incomplete.
-        """
-        try:
-            run_uuid, block = key.provenance["run_uuid"], int(key.provenance["block"])
-        except (KeyError, ValueError) as cause:
-            raise KeySinkError(
-                f"key block {key.identifier}: provenance lacks run_uuid or block"
-            ) from cause
-        head = (key.identifier, run_uuid, block, purpose, direction, key.n_bits)
-        tail = (key.epsilon, int(key.simulated), json.dumps(key.provenance))
-        digest = _digest(*head, key.bits, *tail)
-        row = (*head, key.bits, *tail, _now(), digest)
-        with self._transaction():
-            try:
-                self._db.execute(
-                    "INSERT INTO blocks (identifier, run_uuid, block, purpose, "
-                    "direction, n_bits, bits, epsilon, simulated, provenance, "
-                    "created_utc, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                    row,
-                )
-            except sqlite3.IntegrityError as cause:
-                raise KeySinkError(
-                    f"key sink {self.path}: block {block} of run {run_uuid} "
-                    f"({key.identifier}) was stored before"
-                ) from cause
+    # How blocks come in --------------------------------------------------------------
 
     def claim(self, run_uuid: str, block: int) -> None:
         """Note, for ever, that the public words of a block are about to be said.
@@ -175,25 +90,188 @@ class KeySink:
             If that was noted before: said twice, they would tell more than the
             key of the block was shortened by.
         """
-        with self._transaction():
-            try:
-                self._db.execute(
-                    "INSERT INTO claims (run_uuid, block, claimed_utc) VALUES (?,?,?)",
-                    (run_uuid, block, _now()),
-                )
-            except sqlite3.IntegrityError as cause:
-                raise KeySinkError(
-                    f"key sink {self.path}: block {block} of run {run_uuid} was "
-                    "distilled before; it cannot be a second time"
-                ) from cause
+        storing.claim(self.db, run_uuid, block)
+
+    def store(self, keys: Sequence[PoolKey], *, confirmed: bool) -> None:
+        """Store the pools of a block, all or none; on the disk when this returns.
+
+        Parameters
+        ----------
+        keys : sequence of PoolKey
+        confirmed : bool
+            Whether the peer is known to hold the block; else it is *verified* and
+            waits for `confirm`.
+
+        Raises
+        ------
+        KeySinkError
+            If that run and block filled one of the pools before, was discarded, or
+            a provenance is incomplete.
+        """
+        storing.store(self.db, keys, confirmed=confirmed)
+
+    def put(
+        self, key: KeyBlock, purpose: str = KEY_PURPOSE, direction: str = ""
+    ) -> None:
+        """Store one pool of a block that both ends hold; see `store`."""
+        self.store([PoolKey(key, purpose, direction)], confirmed=True)
+
+    def confirm(self, run_uuid: str, block: int) -> int:
+        """Make a verified block available: the peer holds it, too.
+
+        Returns
+        -------
+        int
+            How many pools this made available; none if they were before [1].
+
+        Raises
+        ------
+        KeySinkError
+            If there is no such block.
+        """
+        return storing.confirm(self.db, run_uuid, block)
+
+    def discard(self, run_uuid: str, block: int) -> int:
+        """Erase a verified block, or promise never to store one that is not here.
+
+        Returns
+        -------
+        int
+            Bits that were erased [bit].
+
+        Raises
+        ------
+        KeySinkError
+            If the block is available already.
+        """
+        return storing.discard(self.db, run_uuid, block)
+
+    def verified_blocks(self) -> list[tuple[str, int]]:
+        """Return run and number of the blocks that wait for the peer's word."""
+        waiting = entries.find(self.db, "p.state = 1")
+        return list(dict.fromkeys((e.run_uuid, e.block) for e in waiting))
+
+    # What there is -------------------------------------------------------------------
 
     def list(self) -> Entries:
-        """Return all entries, oldest first, without their bits."""
-        with self._errors():
-            rows = self._db.execute(
-                f"SELECT {_COLUMNS}, b.n_bits - {_USED} FROM blocks b ORDER BY serial"
-            ).fetchall()
-        return [_entry(row) for row in rows]
+        """Return all entries, erased ones included, without their bits."""
+        return entries.find(self.db)
+
+    def available_bits(
+        self,
+        purpose: str = KEY_PURPOSE,
+        direction: str | None = None,
+        simulated: bool = False,
+    ) -> int:
+        """Return how many bits a pool can still release [bit].
+
+        Parameters
+        ----------
+        purpose : str
+        direction : str, optional
+            Both together if None.
+        simulated : bool
+            Whether keys of a simulated bench count.
+        """
+        return sum(
+            e.available_bits
+            for e in entries.pool(self.db, purpose, direction)
+            if simulated or not e.simulated
+        )
+
+    def read_kept(
+        self, purpose: str, direction: str, *, allow_simulated: bool = False
+    ) -> bytes:
+        """Return the newest block of a pool that is kept, such as a hash key.
+
+        Raises
+        ------
+        KeySinkError
+            If there is none, or it is damaged or simulated.
+        """
+        if purpose not in KEPT:
+            raise KeySinkError(f"key sink: pool {purpose!r} is released once, not kept")
+        found = entries.pool(self.db, purpose, direction)
+        if not found:
+            raise KeySinkError(
+                f"key sink {self.path}: no {purpose} for direction {direction!r}"
+            )
+        newest = found[-1]
+        spending.check_simulated(newest, allow_simulated)
+        entries.check_metadata(self.db, newest)
+        bits = material.read(self.db, newest.serial, 0, newest.n_bits)
+        return np.packbits(bits).tobytes()
+
+    # How bits leave ------------------------------------------------------------------
+
+    def spend(
+        self,
+        purpose: str,
+        direction: str,
+        n_bits: int,
+        *,
+        allow_simulated: bool = False,
+    ) -> Spent:
+        """Spend the oldest bits of a pool that both ends spend in step.
+
+        Parameters
+        ----------
+        purpose, direction : str
+        n_bits : int
+        allow_simulated : bool
+            Keys of a simulated bench are released only when asked for so.
+
+        Returns
+        -------
+        Spent
+            Its ranges are what the peer has to `follow`.
+
+        Raises
+        ------
+        KeySinkError
+            If the pool cannot pay; nothing is spent then.
+        """
+        with self.db.transaction():
+            found = self._in_step(purpose, direction, allow_simulated)
+            where = f"key sink {self.path} pool {(purpose, direction)}"
+            parts = plan.oldest(found, n_bits, where)
+            spent = spending.release(self.db, parts, f"spent {purpose}")
+        self.sweep()
+        return spent
+
+    def follow(
+        self,
+        purpose: str,
+        direction: str,
+        ranges: Sequence[Range],
+        *,
+        allow_simulated: bool = False,
+    ) -> Spent:
+        """Spend exactly the bits the peer named, and burn all that lie before them.
+
+        What lies before was spent at the other end, or lost in a crash there:
+        nothing may be done with it any more.
+
+        Parameters
+        ----------
+        purpose, direction : str
+        ranges : sequence of (identifier, first bit, number of bits)
+            In the order of the pool.
+        allow_simulated : bool
+
+        Raises
+        ------
+        KeySinkError
+            If a bit is unknown, out of order, or was spent before; nothing is
+            spent then.
+        """
+        with self.db.transaction():
+            found = self._in_step(purpose, direction, allow_simulated)
+            parts, burnt = plan.followed(found, ranges, f"key sink {self.path}")
+            spending.burn(self.db, burnt, "the peer went past it")
+            spent = spending.release(self.db, parts, f"followed {purpose}")
+        self.sweep()
+        return spent
 
     def take(
         self,
@@ -202,7 +280,7 @@ class KeySink:
         *,
         allow_simulated: bool = False,
     ) -> KeyBlock:
-        """Release key bits, once.
+        """Release key for export, once, of whichever direction.
 
         Parameters
         ----------
@@ -224,330 +302,143 @@ class KeySink:
         """
         if identifier is None and n_bits is None:
             raise KeySinkError("key sink: take needs an identifier or a number of bits")
-        pool = (KEY_PURPOSE, "")
-        return self._release(pool, identifier, n_bits, allow_simulated)
+        if n_bits is not None and n_bits <= 0:
+            raise KeySinkError(f"key sink: {n_bits} bits asked for, at least 1")
+        with self.db.transaction():
+            found = self._exportable(identifier, allow_simulated)
+            parts = spending.first_free(self.db, found, n_bits)
+            spent = spending.release(self.db, parts, "taken")
+        self.sweep()
+        used = {entry.run_uuid for entry, _, _ in parts}
+        return KeyBlock(
+            identifier="+".join(f"{n}[{a}:{a + k}]" for n, a, k in spent.ranges),
+            bits=spent.packed,
+            n_bits=spent.bits.size,
+            epsilon=spent.epsilon,
+            simulated=any(entry.simulated for entry, _, _ in parts),
+            provenance={"run_uuid": "+".join(sorted(used)), "purpose": KEY_PURPOSE},
+        )
 
-    def draw_authentication(
-        self, n_bytes: int, direction: str, *, allow_simulated: bool = False
-    ) -> bytes:
-        """Burn authentication key of one direction and return it.
-
-        The release is on disk before the bytes are returned: a crash wastes
-        them but never repeats them.
-
-        Raises
-        ------
-        KeySinkError
-            If the pool cannot pay.
-        """
-        pool = (AUTHENTICATION_PURPOSE, direction)
-        return self._release(pool, None, 8 * n_bytes, allow_simulated).bits
-
-    def spend_pad(
-        self, n_bits: int, direction: str, *, allow_simulated: bool = False
-    ) -> SpentPad:
-        """Burn the oldest message pad of one direction and return it.
-
-        Raises
-        ------
-        KeySinkError
-            If the pool cannot pay; nothing is burnt then.
-        """
-        pool = (PAD_PURPOSE, direction)
-        with self._transaction():
-            entries = self._candidates(pool, None, allow_simulated)
-            parts = _plan(entries, n_bits, f"key sink {self.path} pool {pool}")
-            return self._burn(parts)
-
-    def follow_pad(
+    def lease(
         self,
-        ranges: Sequence[tuple[str, int, int]],
+        purpose: str,
         direction: str,
+        n_bits: int,
         *,
+        min_run_bits: int = 8,
         allow_simulated: bool = False,
-    ) -> SpentPad:
-        """Burn exactly the pad bits the peer named, and all that lie before them.
-
-        What lies before was spent at the other end, or lost in a crash there:
-        nothing may be done with it any more.
+    ) -> Lease:
+        """Spend the oldest whole bytes of a pool in advance, to hand out from memory.
 
         Parameters
         ----------
-        ranges : sequence of (identifier, first bit, number of bits)
-            In the order of the pool.
-        direction : str
+        purpose, direction : str
+        n_bits : int
+            A multiple of 8 [bit].
+        min_run_bits : int
+            Leave alone what lies in shorter runs [bit].
         allow_simulated : bool
 
         Raises
         ------
         KeySinkError
-            If a bit is unknown, out of order, or was spent before; nothing is
-            burnt then.
+            If the pool cannot pay; nothing is spent then.
         """
-        pool = (PAD_PURPOSE, direction)
-        with self._transaction():
-            entries = self._candidates(pool, None, allow_simulated)
-            parts, burnt = _follow(entries, ranges, f"key sink {self.path}")
-            for entry, start, count in burnt:
-                self._mark(entry.identifier, start, count)
-            return self._burn(parts)
+        with self.db.transaction():
+            found = [
+                e
+                for e in entries.pool(self.db, purpose, direction)
+                if e.available_bits and (allow_simulated or not e.simulated)
+            ]
+            parts = spending.whole_runs(self.db, found, n_bits, min_run_bits)
+            return self.lease_parts(parts)
+
+    def lease_parts(self, parts: Parts) -> Lease:
+        """Spend chosen whole bytes in advance; see `lease`."""
+        with self.db.transaction():
+            spent = spending.release(self.db, parts, f"leased {parts[0][0].purpose}")
+        self.sweep()
+        packed, at, runs = spent.packed, 0, []
+        for identifier, start, count in spent.ranges:
+            bits = packed[at : at + count // 8]
+            runs.append(LeasedRun(identifier, start // 8, bits))
+            at += count // 8
+        return Lease(runs)
 
     def burn_upto(self, identifier: str, used_bits: int) -> int:
-        """Mark the first `used_bits` of a block as spent; return how many were not.
+        """Burn the first `used_bits` of a block in step; return how many were left.
 
         Raises
         ------
         KeySinkError
-            If there is no such block, or it is shorter.
+            If there is no such block, it is shorter, or is not spent in step.
         """
-        with self._transaction():
-            found = [e for e in self.list() if e.identifier == identifier]
-            if not found or used_bits > found[0].n_bits:
+        with self.db.transaction():
+            entry = entries.named(self.db, identifier)
+            if entry.purpose not in IN_STEP or used_bits > entry.n_bits:
                 raise KeySinkError(
-                    f"key sink {self.path}: no block {identifier!r} of {used_bits} bits"
+                    f"key sink {self.path}: no block {identifier!r} of {used_bits} "
+                    "bits that is spent in step"
                 )
-            used = found[0].n_bits - found[0].available_bits
-            if used_bits > used:
-                self._mark(identifier, used, used_bits - used)
-        return max(0, used_bits - used)
+            count = max(0, used_bits - entry.used_bits)
+            parts: Parts = [(entry, entry.used_bits, count)] if count else []
+            spending.burn(self.db, parts, "spent at the other end")
+        self.sweep()
+        return count
 
-    def _burn(self, parts: Parts) -> SpentPad:
-        """Read and mark `parts` within the running transaction."""
-        pieces = []
-        for entry, start, count in parts:
-            whole = np.unpackbits(np.frombuffer(self._load(entry.identifier), "u1"))
-            pieces.append(whole[start : start + count])
-            self._mark(entry.identifier, start, count)
-        return SpentPad(
-            np.concatenate(pieces),
-            [(entry.identifier, start, count) for entry, start, count in parts],
-            sum(entry.epsilon for entry, _, _ in parts),
-        )
-
-    def _mark(self, identifier: str, start: int, count: int) -> None:
-        self._db.execute(
-            "INSERT INTO releases (identifier, start_bit, n_bits, released_utc) "
-            "VALUES (?,?,?,?)",
-            (identifier, start, count, _now()),
-        )
-
-    def read_kept(
-        self, purpose: str, direction: str, *, allow_simulated: bool = False
-    ) -> bytes:
-        """Return the newest block of a pool that is kept, such as a hash key.
+    def burn(self, identifier: str, why: str = "told to") -> int:
+        """Burn all that is left of a block, a kept one too; return how many bits.
 
         Raises
         ------
         KeySinkError
-            If there is none, or it is damaged or simulated.
+            If there is no such block.
         """
-        if purpose in (KEY_PURPOSE, AUTHENTICATION_PURPOSE, PAD_PURPOSE):
-            raise KeySinkError(f"key sink: pool {purpose!r} is released once, not kept")
-        entries = [
-            e for e in self.list() if (e.purpose, e.direction) == (purpose, direction)
+        with self.db.transaction():
+            entry = entries.named(self.db, identifier)
+            burnt = spending.burn_rest(self.db, entry, why)
+        self.sweep()
+        return burnt
+
+    def verify_journal(self) -> int:
+        """Check the chain of all entries of the journal; return how many [1].
+
+        Raises
+        ------
+        KeySinkError
+            If one was changed or removed.
+        """
+        return health.verify(self.db)
+
+    def _in_step(self, purpose: str, direction: str, allow_simulated: bool) -> Entries:
+        if purpose not in IN_STEP:
+            raise KeySinkError(f"key sink: pool {purpose!r} is not spent in step")
+        found = entries.pool(self.db, purpose, direction)
+        return [
+            e
+            for e in found
+            if e.state >= State.AVAILABLE and (allow_simulated or not e.simulated)
         ]
-        if not entries:
-            raise KeySinkError(
-                f"key sink {self.path}: no {purpose} for direction {direction!r}"
-            )
-        self._check_simulated(entries[-1], allow_simulated)
-        return self._load(entries[-1].identifier)
 
-    def available_bits(
-        self, purpose: str = KEY_PURPOSE, direction: str = "", simulated: bool = False
-    ) -> int:
-        """Return how many bits a pool can still release [bit]."""
-        return sum(
-            e.available_bits
-            for e in self.list()
-            if (e.purpose, e.direction) == (purpose, direction)
-            and (simulated or not e.simulated)
-        )
-
-    def _release(
-        self,
-        pool: tuple[str, str],
-        identifier: str | None,
-        n_bits: int | None,
-        allow_simulated: bool,
-    ) -> KeyBlock:
-        if n_bits is not None and n_bits <= 0:
-            raise KeySinkError(f"key sink: {n_bits} bits asked for, at least 1")
-        with self._transaction():
-            entries = self._candidates(pool, identifier, allow_simulated)
-            wanted = (
-                sum(e.available_bits for e in entries) if n_bits is None else n_bits
-            )
-            parts = _plan(entries, wanted, f"key sink {self.path} pool {pool}")
-            spent = self._burn(parts)
-        names = [f"{name}[{start}:{start + k}]" for name, start, k in spent.ranges]
-        used = {e.run_uuid for e, _, _ in parts}
-        return KeyBlock(
-            identifier="+".join(names),
-            bits=np.packbits(spent.bits).tobytes(),
-            n_bits=wanted,
-            epsilon=spent.epsilon,
-            simulated=any(e.simulated for e, _, _ in parts),
-            provenance={"run_uuid": "+".join(sorted(used)), "purpose": pool[0]},
-        )
-
-    def _candidates(
-        self, pool: tuple[str, str], identifier: str | None, allow_simulated: bool
-    ) -> Entries:
-        entries = [e for e in self.list() if (e.purpose, e.direction) == pool]
+    def _exportable(self, identifier: str | None, allow_simulated: bool) -> Entries:
         if identifier is None:
-            return [e for e in entries if allow_simulated or not e.simulated]
-        named = [e for e in entries if e.identifier == identifier]
-        if not named:
-            raise KeySinkError(f"key sink {self.path}: no key block {identifier!r}")
-        self._check_simulated(named[0], allow_simulated)
-        if named[0].available_bits == 0:
+            found = entries.pool(self.db, KEY_PURPOSE, None)
+            return [e for e in found if allow_simulated or not e.simulated]
+        entry = entries.named(self.db, identifier)
+        if entry.purpose != KEY_PURPOSE:
+            raise KeySinkError(
+                f"key block {identifier}: for {entry.purpose}, not for export"
+            )
+        spending.check_simulated(entry, allow_simulated)
+        if entry.state == State.VERIFIED:
+            raise KeySinkError(f"key block {identifier}: the peer has not confirmed it")
+        if entry.available_bits == 0:
             raise KeySinkError(f"key block {identifier}: already spent")
-        return named
+        return [entry]
 
-    def _check_simulated(self, entry: KeyEntry, allow_simulated: bool) -> None:
-        if entry.simulated and not allow_simulated:
-            raise KeySinkError(
-                f"key block {entry.identifier}: made on a simulated bench; "
-                "released only when simulated keys are asked for"
-            )
-
-    def _load(self, identifier: str) -> bytes:
-        row = self._db.execute(
-            "SELECT identifier, run_uuid, block, purpose, direction, n_bits, bits, "
-            "epsilon, simulated, provenance, digest FROM blocks WHERE identifier=?",
-            (identifier,),
-        ).fetchone()
-        if row is None or _digest(*row[:-1]) != row[-1]:
-            raise KeySinkError(f"key block {identifier}: damaged (digest differs)")
-        return bytes(row[6])
-
-    def _make_file(self) -> None:
+    def sweep(self) -> None:
+        """Erase what is consumed; what fails here is done at the next opening."""
         try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-            os.close(os.open(self.path, flags, 0o600))
-        except OSError as cause:
-            raise KeySinkError(f"key sink {self.path}: {cause.strerror}") from cause
-
-    def _check_mode(self) -> None:
-        mode = self.path.stat().st_mode & 0o777
-        if os.name == "posix" and mode & 0o077:
-            raise KeySinkError(
-                f"key sink {self.path}: mode {mode:04o} lets others in, wanted 0600"
-            )
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA fullfsync=ON")
-        self._db.execute("PRAGMA foreign_keys=ON")
-        with self._transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _statements(schema.CREATE):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={schema.VERSION}")
-            elif version == 1:
-                for statement in _statements(schema.CLAIMS):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={schema.VERSION}")
-            elif version != schema.VERSION:
-                raise KeySinkError(
-                    f"key sink {self.path}: format {version}, wanted {schema.VERSION}"
-                )
-        verdict = self._db.execute("PRAGMA quick_check").fetchone()[0]
-        if verdict != "ok":
-            raise KeySinkError(f"key sink {self.path}: damaged: {verdict}")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as cause:
-            raise KeySinkError(f"key sink {self.path}: {cause}") from cause
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-
-def _entry(row: tuple[Any, ...]) -> KeyEntry:
-    fields = dict(zip(KeyEntry.__slots__, row, strict=True))
-    return KeyEntry(**{**fields, "simulated": bool(fields["simulated"])})
-
-
-def _plan(entries: list[KeyEntry], wanted: int, where: str) -> Parts:
-    """Choose (entry, first bit, number of bits), oldest first."""
-    room = sum(e.available_bits for e in entries)
-    if wanted > room or wanted <= 0:
-        raise KeySinkError(f"{where}: {wanted} bits asked for, {room} available")
-    parts = []
-    for entry in entries:
-        count = min(entry.available_bits, wanted)
-        if count > 0:
-            parts.append((entry, entry.n_bits - entry.available_bits, count))
-            wanted -= count
-    return parts
-
-
-def _follow(
-    entries: list[KeyEntry], ranges: Sequence[tuple[str, int, int]], where: str
-) -> tuple[Parts, Parts]:
-    """Return the named runs of bits, and the runs before them that go unused."""
-    position = {entry.identifier: n for n, entry in enumerate(entries)}
-    used = [entry.n_bits - entry.available_bits for entry in entries]
-    parts, burnt, at = [], [], 0
-    for identifier, start, count in ranges:
-        number = position.get(identifier, -1)
-        if number < at:
-            raise KeySinkError(f"{where}: pad {identifier!r} unknown or out of order")
-        entry = entries[number]
-        if count < 1 or start + count > entry.n_bits:
-            raise KeySinkError(
-                f"{where}: pad {identifier} bits {start} to {start + count}, it has "
-                f"{entry.n_bits}"
-            )
-        if start < used[number]:
-            raise KeySinkError(
-                f"{where}: pad {identifier} bits from {start} on, spent up to "
-                f"{used[number]}"
-            )
-        for earlier in range(at, number + 1):
-            end = start if earlier == number else entries[earlier].n_bits
-            if end > used[earlier]:
-                burnt.append((entries[earlier], used[earlier], end - used[earlier]))
-            used[earlier] = end
-        parts.append((entry, start, count))
-        used[number], at = start + count, number
-    if not parts:
-        raise KeySinkError(f"{where}: no pad named")
-    return parts, burnt
-
-
-def _statements(script: str) -> list[str]:
-    """Split a script at statement ends; triggers hold semicolons of their own."""
-    out, pending = [], ""
-    for piece in script.split(";"):
-        pending += piece + ";"
-        if sqlite3.complete_statement(pending):
-            if pending.strip(" \n;"):
-                out.append(pending)
-            pending = ""
-    return out
-
-
-def _digest(*fields: object) -> bytes:
-    """Detect damage; it is no protection against a deliberate change."""
-    text = [f.hex() if isinstance(f, bytes) else repr(f) for f in fields]
-    return hashlib.sha256("\x1f".join(text).encode()).digest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+            spending.sweep(self.db)
+        except KeySinkError:
+            return

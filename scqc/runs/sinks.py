@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from protocols.authentication.wegman_carter import PAD_BYTES
 from protocols.key_sink.align import align
-from protocols.key_sink.provision import HASH_PURPOSE, provision
+from protocols.key_sink.records import AUTHENTICATION_PURPOSE, HASH_PURPOSE
+from protocols.key_sink.schedule import TAG_PAD_BITS
 from protocols.key_sink.sink import KeySink
+from protocols.key_sink.start_key import provision
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
 from scqc.runs.lab_config import LabConfig
@@ -80,9 +81,12 @@ def link_keys(sinks: Sinks, *, simulated: bool) -> tuple[Keys, Keys]:
         return {
             direction: LinkKeys(
                 sink.read_kept(HASH_PURPOSE, direction, allow_simulated=simulated),
-                sink.draw_authentication(
-                    PAD_BYTES, direction, allow_simulated=simulated
-                ),
+                sink.spend(
+                    AUTHENTICATION_PURPOSE,
+                    direction,
+                    TAG_PAD_BITS,
+                    allow_simulated=simulated,
+                ).packed,
             )
             for direction in (ALICE_TO_BOB, BOB_TO_ALICE)
         }

@@ -11,7 +11,7 @@ from run_kit import CONFIGS, mode_of, scqc
 
 from dsp.time_tags import slots
 from dsp.time_tags.transmitter import read_back
-from protocols.key_sink.sink import KEY_PURPOSE, PAD_PURPOSE, KeySink
+from protocols.key_sink import KEY_PURPOSE, PAD_PURPOSE, KeySink
 from scqc.core.errors import (
     CaptureError,
     KeySinkError,

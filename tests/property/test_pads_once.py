@@ -7,9 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.key_sink import KeySink
+from protocols.key_sink import PAD_PURPOSE, KeySink
 from protocols.key_sink.align import align
-from protocols.key_sink.sink import PAD_PURPOSE
 from scqc.core.errors import KeySinkError
 from scqc.core.records import KeyBlock
 
@@ -61,7 +60,7 @@ class World:
                 sink.put(key, PAD_PURPOSE, TO_BOB)
 
     def spend(self, n_bits):
-        pad = self.sinks[0].spend_pad(n_bits, TO_BOB)
+        pad = self.sinks[0].spend(PAD_PURPOSE, TO_BOB, n_bits)
         self.note(0, pad.ranges, len(self.messages))
         self.messages.append(pad)
 
@@ -70,7 +69,7 @@ class World:
         if self.messages:
             number %= len(self.messages)
             pad = self.messages[number]
-            mine = self.sinks[1].follow_pad(pad.ranges, TO_BOB)
+            mine = self.sinks[1].follow(PAD_PURPOSE, TO_BOB, pad.ranges)
             self.note(1, mine.ranges, number)
             np.testing.assert_array_equal(mine.bits, pad.bits)
 
@@ -78,7 +77,7 @@ class World:
         """Somebody names bits that Alice did not spend for this."""
         block, start, count = what
         name = f"run/{block % max(1, self.blocks)}"
-        mine = self.sinks[1].follow_pad([(name, start, count)], TO_BOB)
+        mine = self.sinks[1].follow(PAD_PURPOSE, TO_BOB, [(name, start, count)])
         for bit in range(start, start + count):
             assert (name, bit) not in self.used[1]
             self.used[1][name, bit] = self.used[0].get((name, bit), "forged")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from protocols.key_sink.pads import MessagePads
 from protocols.key_sink.schedule import SinkLevel
-from protocols.key_sink.sink import AUTHENTICATION_PURPOSE, PAD_PURPOSE, KeySink
+from protocols.key_sink.records import AUTHENTICATION_PURPOSE, PAD_PURPOSE
+from protocols.key_sink.sink import KeySink
 from protocols.messages.photon import PadRange
 from protocols.schemes.pads import Pad
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsp.time_tags import slots
 from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel, plan_block
-from protocols.key_sink.sink import (
+from protocols.key_sink import (
     AUTHENTICATION_PURPOSE,
     KEY_PURPOSE,
     PAD_PURPOSE,

@@ -1,0 +1,186 @@
+"""How bits leave the sink: marked on disk first, then overwritten, then returned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from protocols.key_sink import material
+from protocols.key_sink.database import Database
+from protocols.key_sink.entries import check_metadata, find, free_runs
+from protocols.key_sink.health import note, now_utc
+from protocols.key_sink.plan import whole_bytes
+from protocols.key_sink.records import (
+    KEY_PURPOSE,
+    Entries,
+    KeyEntry,
+    Parts,
+    Range,
+    Spent,
+    State,
+)
+from scqc.core.errors import KeySinkError
+
+
+def release(db: Database, parts: Parts, event: str) -> Spent:
+    """Mark, read and overwrite `parts` within the running transaction.
+
+    Parameters
+    ----------
+    db : Database
+    parts : list of (KeyEntry, first bit, number of bits)
+    event : str
+        What the journal calls it.
+
+    Raises
+    ------
+    KeySinkError
+        If a bit went out before, or is damaged; the transaction must end with it.
+    """
+    pieces = []
+    for entry, start, count in parts:
+        check_metadata(db, entry)
+        pieces.append(material.read(db, entry.serial, start, count, overwrite=True))
+        _mark(db, entry, start, count)
+    ranges = [(entry.identifier, start, count) for entry, start, count in parts]
+    note(db, event, ranges[0][0], _spans(ranges))
+    blocks = {entry.serial: entry.epsilon for entry, _, _ in parts}
+    return Spent(np.concatenate(pieces), ranges, sum(blocks.values()))
+
+
+def burn(db: Database, parts: Parts, why: str) -> int:
+    """Mark `parts` as spent and overwrite them; return how many bits [bit]."""
+    for entry, start, count in parts:
+        if start == entry.used_bits and start + count == entry.n_bits:
+            # All that was left: it may be damaged, and goes unread.
+            material.erase(db, entry.serial)
+        else:
+            material.read(db, entry.serial, start, count, overwrite=True)
+        _mark(db, entry, start, count)
+    if parts:
+        ranges = [(entry.identifier, start, count) for entry, start, count in parts]
+        note(db, "burnt", ranges[0][0], f"{_spans(ranges)}: {why}")
+    return sum(count for _, _, count in parts)
+
+
+def burn_rest(db: Database, entry: KeyEntry, why: str) -> int:
+    """Erase all that is left of a block, unread; return how many bits [bit]."""
+    if entry.state >= State.CONSUMED:
+        return 0
+    runs = free_runs(db, entry)
+    material.erase(db, entry.serial)
+    for _, start, count in runs:
+        _mark(db, entry, start, count)
+    note(db, "burnt", entry.identifier, f"{_spans(runs)}: {why}")
+    return sum(count for _, _, count in runs)
+
+
+def first_free(db: Database, found: Entries, n_bits: int | None) -> Parts:
+    """Choose the first bits of `found` that were never released, all for None.
+
+    Raises
+    ------
+    KeySinkError
+        If there are not so many bits.
+    """
+    room = sum(e.available_bits for e in found)
+    wanted = room if n_bits is None else n_bits
+    if wanted > room or wanted <= 0:
+        raise KeySinkError(
+            f"key sink {db.path} pool {KEY_PURPOSE!r}: {wanted} bits asked for, {room} "
+            "available"
+        )
+    parts = []
+    for entry in (e for e in found if e.available_bits):
+        for _, start, length in free_runs(db, entry):
+            count = min(length, wanted)
+            if count:
+                parts.append((entry, start, count))
+                wanted -= count
+    return parts
+
+
+def whole_runs(db: Database, found: Entries, n_bits: int, min_run_bits: int) -> Parts:
+    """Choose whole bytes of `found`, in runs of at least `min_run_bits`.
+
+    Raises
+    ------
+    KeySinkError
+        If there are not so many bits.
+    """
+    parts: Parts = []
+    missing = n_bits
+    for entry in found:
+        if missing <= 0:
+            break
+        for _, start, length in whole_bytes(free_runs(db, entry)):
+            if length >= min_run_bits and missing > 0:
+                parts.append((entry, start, min(length, missing)))
+                missing -= parts[-1][2]
+    if missing or n_bits <= 0:
+        raise KeySinkError(
+            f"key sink {db.path}: a lease of {n_bits} bits in runs of {min_run_bits} "
+            f"asked for, {n_bits - missing} available"
+        )
+    return parts
+
+
+def sweep(db: Database) -> int:
+    """Erase consumed blocks and what the write-ahead log holds of them [1]."""
+    consumed = find(db, "p.state = 4")
+    for entry in consumed:
+        with db.transaction():
+            material.erase(db, entry.serial)
+            db.execute(
+                "UPDATE progress SET state=? WHERE serial=?",
+                (State.ERASED, entry.serial),
+            )
+            db.execute("DELETE FROM releases WHERE serial=?", (entry.serial,))
+            note(db, "erased", entry.identifier)
+    if consumed:
+        db.truncate_log()
+    return len(consumed)
+
+
+def is_released(db: Database, entry: KeyEntry, start: int, count: int) -> bool:
+    """Return whether any bit of a run went out before."""
+    last = db.rows(
+        "SELECT start_bit + n_bits FROM releases WHERE serial=? AND start_bit<? "
+        "ORDER BY start_bit DESC LIMIT 1",
+        (entry.serial, start + count),
+    )
+    return entry.state >= State.CONSUMED or bool(last and last[0][0] > start)
+
+
+def check_simulated(entry: KeyEntry, allow_simulated: bool) -> None:
+    """Refuse keys of a simulated bench unless they are asked for so.
+
+    Raises
+    ------
+    KeySinkError
+        If this is one.
+    """
+    if entry.simulated and not allow_simulated:
+        raise KeySinkError(
+            f"key block {entry.identifier}: made on a simulated bench; "
+            "released only when simulated keys are asked for"
+        )
+
+
+def _mark(db: Database, entry: KeyEntry, start: int, count: int) -> None:
+    db.execute(
+        "INSERT INTO releases (serial, start_bit, n_bits, released_utc) "
+        "VALUES (?,?,?,?)",
+        (entry.serial, start, count, now_utc()),
+    )
+    db.execute(
+        "UPDATE progress SET used_bits=used_bits+?1, state=CASE WHEN used_bits+?1=?2 "
+        "THEN ?3 ELSE max(state, ?4) END WHERE serial=?5",
+        (count, entry.n_bits, State.CONSUMED, State.LEASED, entry.serial),
+    )
+    ((state,),) = db.rows("SELECT state FROM progress WHERE serial=?", (entry.serial,))
+    if state == State.CONSUMED:
+        note(db, "consumed", entry.identifier)
+
+
+def _spans(ranges: list[Range]) -> str:
+    return "+".join(f"{name}[{start}:{start + k}]" for name, start, k in ranges)
