@@ -36,7 +36,7 @@ from scqc.core.errors import PeerError, PeerRefused, ScqcError
 
 TO_ALICE: Final[Direction] = "bob-to-alice"
 TO_BOB: Final[Direction] = "alice-to-bob"
-_SENTENCE = 1000
+_SENTENCE = 4000
 _ELSEWHERE = {*get_args(SessionMessage), *get_args(LightMessage)}
 #: What may be said on each stream.
 KINDS: Final[dict[Stream, tuple[type[Message], ...]]] = {

@@ -44,7 +44,7 @@ Version = tuple[Annotated[int, Meta(ge=0, le=255)], Annotated[int, Meta(ge=0, le
 Frame = Annotated[bytes, Meta(max_length=MAX_FRAME_BYTES)]
 Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 ErrorName = Annotated[str, Meta(max_length=64)]
-Sentence = Annotated[str, Meta(max_length=1000)]
+Sentence = Annotated[str, Meta(max_length=4000)]
 _ExtKey = Annotated[str, Meta(max_length=64)]
 _ExtValue = Annotated[bytes, Meta(max_length=4096)]
 

@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from scqc.cli import align, bench, configs, files, keys, running
+from scqc.cli import align, bench, configs, files, keys, link, running
 from scqc.cli.output import show
 
 _CODES = (
@@ -37,6 +37,7 @@ app.command()(align.align)
 app.command("serve-sim")(bench.serve_sim)
 app.add_typer(files.import_app, name="import", no_args_is_help=True)
 app.add_typer(files.export_app, name="export", no_args_is_help=True)
+link.add_to(keys.keys_app)
 app.add_typer(keys.keys_app, name="keys", no_args_is_help=True)
 app.add_typer(configs.config_app, name="config", no_args_is_help=True)
 
