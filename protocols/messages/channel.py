@@ -322,8 +322,15 @@ def _check_turn(envelope: Envelope, sequence: int, block: int) -> None:
             f"stream {envelope.stream!r}: message of block {envelope.block}, "
             f"expected {block}"
         )
-    if envelope.status != "ok" and envelope.frames:
-        raise PeerError(
-            f"stream {envelope.stream!r}: {len(envelope.frames)} frames in a message "
-            f"of status {envelope.status!r}, which has none"
-        )
+    status = envelope.status
+    for name, size, owner in (
+        ("frames", len(envelope.frames), "ok"),
+        ("error", len(envelope.error), "refused"),
+        ("sentence", len(envelope.sentence), "refused"),
+        ("coming_bytes", envelope.coming_bytes, "working"),
+    ):
+        if size and status != owner:
+            raise PeerError(
+                f"stream {envelope.stream!r}: a message of status {status!r} with "
+                f"{name!r}, which only {owner!r} has"
+            )
