@@ -135,7 +135,8 @@ def certified(folder, **more):
             "authority_file": str(folder / "authority.pem"),
         }
 
-    return settings(alice=files("kme-a"), bob=files("kme-b"), **more)
+    alice = files("kme-a") | more.pop("alice", {})
+    return settings(alice=alice, bob=files("kme-b"), **more)
 
 
 def client_context(folder, name, authority=None):

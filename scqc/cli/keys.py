@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scqc.cli import delivery
 from scqc.cli.arguments import Debug, Json
 from scqc.cli.output import reporting, show
 
@@ -14,6 +15,7 @@ Sink = Annotated[Path, typer.Argument(help="Key sink, an SQLite file.")]
 _COLUMNS = ("identifier", "purpose", "n_bits", "available_bits", "simulated")
 
 keys_app = typer.Typer(help="Look into a key sink, take key out, put start key in.")
+delivery.add_to(keys_app)
 
 
 @keys_app.command("list")

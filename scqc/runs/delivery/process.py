@@ -1,0 +1,96 @@
+"""``scqc keys serve``: one end's KME as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from protocols.delivery.service import KeyDelivery
+from protocols.delivery.settings import DeliverySettings, Party
+from protocols.key_sink import KeySink
+from protocols.key_sink.export import ExportStore
+from scqc.core.errors import DeliveryError
+from scqc.runs.delivery.server import KmeServer
+from scqc.runs.delivery.tls import server_context
+from scqc.runs.lab_config import LabConfig
+
+_DIRECTIONS: dict[Party, tuple[str, str]] = {
+    "alice": ("alice-to-bob", "bob-to-alice"),
+    "bob": ("bob-to-alice", "alice-to-bob"),
+}
+#: Called when the server listens, with what may be told about it.
+Announce = Callable[[dict[str, str]], None]
+
+
+def serve(
+    config: LabConfig, party: Party, announce: Announce, sink: Path | None = None
+) -> dict[str, int]:
+    """Serve keys of one end until SIGTERM or SIGINT; return what was answered.
+
+    Parameters
+    ----------
+    config : LabConfig
+    party : {"alice", "bob"}
+    announce : callable
+    sink : Path, optional
+        Instead of the one of ``[keys]``.
+
+    Raises
+    ------
+    DeliveryError
+        If the config has no ``[delivery]``, or certificates or address are unfit.
+    KeySinkError
+        If the sink is absent or damaged.
+    """
+    settings = config.delivery
+    if settings is None:
+        raise DeliveryError(503, "the lab config has no [delivery] table")
+    context = server_context(settings.here(party))
+    with KeySink(sink or sink_path(config, party), create=False) as opened:
+        store = open_store(opened, settings, party)
+        delivery = KeyDelivery(settings, party, store, time.monotonic)
+        return asyncio.run(_serve(KmeServer(delivery, context), announce))
+
+
+def sink_path(config: LabConfig, party: Party) -> Path:
+    """Return where an end's sink lies.
+
+    Raises
+    ------
+    DeliveryError
+        If it would be a simulated bench's, which each run has its own of.
+    """
+    if config.sim is None:
+        return Path(config.keys.directory) / f"{party}.sqlite"
+    if not config.keys.simulated_directory:
+        raise DeliveryError(
+            503,
+            "a simulated bench keeps its sinks in the run folder: set "
+            "[keys] simulated_directory, or name one with --sink",
+        )
+    return Path(config.keys.simulated_directory) / f"{party}.sqlite"
+
+
+def open_store(sink: KeySink, settings: DeliverySettings, party: Party) -> ExportStore:
+    """Return the keys that an end may deliver."""
+    sends, receives = _DIRECTIONS[party]
+    return ExportStore(
+        sink, sends, receives, allow_simulated=settings.allow_simulated_keys
+    )
+
+
+async def _serve(server: KmeServer, announce: Announce) -> dict[str, int]:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await server.start()
+    host, port = server.address
+    announce({"url": f"https://{host}:{port}"})
+    await ended.wait()
+    counts = server.counts()
+    await server.stop()
+    return counts
