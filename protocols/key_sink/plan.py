@@ -44,7 +44,9 @@ def followed(
     for identifier, start, count in ranges:
         number = position.get(identifier, -1)
         if number < at:
-            raise KeySinkError(f"{where}: pad {identifier!r} unknown or out of order")
+            raise KeySinkError(
+                f"{where}: pad {identifier!r} unknown, spent or out of order"
+            )
         entry = entries[number]
         if count < 1 or start + count > entry.n_bits:
             raise KeySinkError(

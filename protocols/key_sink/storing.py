@@ -9,7 +9,7 @@ from protocols.key_sink import material
 from protocols.key_sink.database import Database
 from protocols.key_sink.entries import METADATA, metadata_digest, of_block, tag_of
 from protocols.key_sink.health import note, now_utc
-from protocols.key_sink.records import PoolKey, State
+from protocols.key_sink.records import KeyEntry, PoolKey, State
 from scqc.core.errors import KeySinkError
 
 
@@ -88,12 +88,16 @@ def confirm(db: Database, run_uuid: str, block: int) -> int:
             )
         waiting = [e for e in found if e.state == State.VERIFIED]
         for entry in waiting:
-            db.execute(
-                "UPDATE progress SET state=? WHERE serial=?",
-                (State.AVAILABLE, entry.serial),
-            )
-            note(db, "available", entry.identifier, "the peer holds it, too")
+            make_available(db, entry)
     return len(waiting)
+
+
+def make_available(db: Database, entry: KeyEntry) -> None:
+    """Let the bits of a verified pool be released from now on."""
+    db.execute(
+        "UPDATE progress SET state=? WHERE serial=?", (State.AVAILABLE, entry.serial)
+    )
+    note(db, "available", entry.identifier, "the peer holds it, too")
 
 
 def discard(db: Database, run_uuid: str, block: int) -> int:

@@ -26,6 +26,10 @@ def _block(number, n_bits=256, simulated=False, run="run"):
     )
 
 
+def draw(sink, direction, n_bits=128):
+    return sink.spend("authentication", direction, n_bits).packed
+
+
 @pytest.fixture
 def sink(tmp_path):
     with KeySink(tmp_path / "keys.db") as opened:
@@ -130,11 +134,10 @@ def test_tampering_shows(tmp_path):
     with KeySink(path) as sink:
         sink.put(_block(1))
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            sink._db.execute("UPDATE blocks SET simulated=0")
+            sink.db._db.execute("UPDATE blocks SET simulated=0")
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            sink._db.execute("DELETE FROM blocks")
-        sink._db.execute("DROP TRIGGER blocks_no_UPDATE")
-        sink._db.execute("UPDATE blocks SET bits=zeroblob(32)")
+            sink.db._db.execute("DELETE FROM blocks")
+        sink.db._db.execute("UPDATE material SET bits=zeroblob(32)")
         with pytest.raises(KeySinkError, match="damaged"):
             sink.take("run/1")
         assert sink.available_bits() == 256
@@ -145,16 +148,16 @@ def test_start_key_is_equal_direction_separated_and_burnt(tmp_path):
         provision([alice, bob], 512, SystemEntropy())
         pads = {}
         for direction in ("alice-to-bob", "bob-to-alice"):
-            pads[direction] = alice.draw_authentication(16, direction)
-            assert bob.draw_authentication(16, direction) == pads[direction]
-            assert alice.draw_authentication(16, direction) != pads[direction]
+            pads[direction] = draw(alice, direction)
+            assert draw(bob, direction) == pads[direction]
+            assert draw(alice, direction) != pads[direction]
             key = alice.read_kept(HASH_PURPOSE, direction)
             assert key == bob.read_kept(HASH_PURPOSE, direction)
             assert len(key) == 16
         assert len(set(pads.values())) == 2
-        alice.draw_authentication(32, "alice-to-bob")
+        draw(alice, "alice-to-bob", 256)
         with pytest.raises(KeySinkError, match="0 available"):
-            alice.draw_authentication(1, "alice-to-bob")
+            draw(alice, "alice-to-bob", 8)
         with pytest.raises(KeySinkError, match="stored before"):
             provision([alice], 512, SystemEntropy())
         with pytest.raises(KeySinkError, match="not kept"):
@@ -166,10 +169,10 @@ def test_start_key_is_equal_direction_separated_and_burnt(tmp_path):
 def test_start_key_of_a_simulation_is_stamped(sink):
     provision([sink], 256, ReplayEntropy(1, "start"))
     with pytest.raises(KeySinkError, match="0 available"):
-        sink.draw_authentication(16, "alice-to-bob")
+        draw(sink, "alice-to-bob")
     with pytest.raises(KeySinkError, match="simulated"):
         sink.read_kept(HASH_PURPOSE, "alice-to-bob")
-    sink.draw_authentication(16, "alice-to-bob", allow_simulated=True)
+    sink.spend("authentication", "alice-to-bob", 128, allow_simulated=True)
 
 
 TAKER = """
