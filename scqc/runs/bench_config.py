@@ -8,10 +8,11 @@ from pydantic import Field
 
 from driver.settings import SafetySettings, WiringSettings
 from protocols.delivery.settings import DeliverySettings
+from protocols.key_sink.shares import ShareSettings
 from scqc.core.settings import Settings
 
 
-class KeySettings(Settings):
+class KeySettings(ShareSettings):
     """Where the key sinks lie, ``alice.sqlite`` and ``bob.sqlite``.
 
     A simulated bench keeps its own: in the run folder, or in `simulated_directory`

@@ -56,7 +56,8 @@ def old_sink(path, version):
         ]
     ):
         tags = json.dumps({"run_uuid": run, "block": "0"})
-        fields = (name, run, 0, purpose, direction, 1000, BITS, 1e-10, 0, tags)
+        bits = BITS[::-1] if purpose == "hash" else BITS
+        fields = (name, run, 0, purpose, direction, 1000, bits, 1e-10, 0, tags)
         text = [f.hex() if isinstance(f, bytes) else repr(f) for f in fields]
         digest = hashlib.sha256("\x1f".join(text).encode()).digest()
         db.execute(
@@ -95,14 +96,15 @@ def test_an_older_sink_is_brought_up(tmp_path, version):
             np.testing.assert_array_equal(spent.bits, whole[start : start + 100])
             states = {e.identifier: e.state for e in sink.list()}
             assert states["run/1"] == State.ERASED
-            assert sink.read_kept("hash", TO_BOB) == BITS
+            assert sink.read_kept("hash", TO_BOB) == BITS[::-1]
     with KeySink(path) as sink:
         assert sink.take("run/0").bits == BITS
         if version == 2:
             with pytest.raises(KeySinkError, match="distilled before"):
                 sink.claim("run", 7)
     # What was spent long ago is not in the file any more.
-    assert BITS[:12] not in path.read_bytes()[:-1] or version == 0
+    for file in tmp_path.iterdir():
+        assert BITS[:12] not in file.read_bytes(), file
 
 
 def test_a_damaged_older_sink_stays_as_it_is(tmp_path):
