@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 
 from protocols.delivery.service import Call, KeyDelivery
 from protocols.delivery.settings import DeliverySettings
+from protocols.key_sink import KEY_PURPOSE, KeySink, PoolKey, provision
 from protocols.key_sink.export import (
     ExportKey,
     KeyPosition,
     NotEnoughKey,
     UnknownKey,
 )
+from scqc.core.records import KeyBlock
+from scqc.core.rng import SystemEntropy
 
 SECRET = bytes(range(32))
 A1, A2, B1, B2 = "sae-a1", "sae-a2", "sae-b1", "sae-b2"
@@ -123,6 +126,35 @@ def fake_ends(n_bytes=1 << 16, **more):
         KeyDelivery(found, "bob", FakeStore(back, forth), clock),
         clock,
     )
+
+
+DIRECTIONS = ("alice-to-bob", "bob-to-alice")
+
+
+def fill(folder, n_bytes, simulated=False):
+    """Put start key and a block for export into the sinks of both ends."""
+    with (
+        KeySink(folder / "alice.sqlite") as alice,
+        KeySink(folder / "bob.sqlite") as bob,
+    ):
+        provision([alice, bob], 4096, SystemEntropy())
+        pools = [
+            PoolKey(
+                KeyBlock(
+                    identifier=f"run/0/{direction}",
+                    bits=os.urandom(n_bytes),
+                    n_bits=8 * n_bytes,
+                    epsilon=1e-10,
+                    simulated=simulated,
+                    provenance={"run_uuid": "run", "block": "0"},
+                ),
+                KEY_PURPOSE,
+                direction,
+            )
+            for direction in DIRECTIONS
+        ]
+        for sink in (alice, bob):
+            sink.store(pools, confirmed=True)
 
 
 def certified(folder, **more):

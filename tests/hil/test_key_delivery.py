@@ -146,7 +146,8 @@ def test_a_wrong_certificate_is_refused(served, folder, wrong, case, version):
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     before = served[0].counts()["connections"]
     assert refusal(served[0].address, context)
-    assert served[0].counts()["connections"] == before
+    # Connections of earlier tests may end meanwhile.
+    assert served[0].counts()["connections"] <= before
 
 
 def test_without_a_certificate_nobody_gets_in(served, folder):

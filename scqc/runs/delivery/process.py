@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from protocols.delivery.service import KeyDelivery
@@ -49,10 +51,12 @@ def serve(
     if settings is None:
         raise DeliveryError(503, "the lab config has no [delivery] table")
     context = server_context(settings.here(party))
-    with KeySink(sink or sink_path(config, party), create=False) as opened:
-        store = open_store(opened, settings, party)
+    with (
+        KeySink(sink or sink_path(config, party), create=False) as opened,
+        open_store(opened, settings, party) as store,
+    ):
         delivery = KeyDelivery(settings, party, store, time.monotonic)
-        return asyncio.run(_serve(KmeServer(delivery, context), announce))
+        return asyncio.run(_serve(delivery, context, announce))
 
 
 def sink_path(config: LabConfig, party: Party) -> Path:
@@ -82,11 +86,16 @@ def open_store(sink: KeySink, settings: DeliverySettings, party: Party) -> Expor
     )
 
 
-async def _serve(server: KmeServer, announce: Announce) -> dict[str, int]:
+async def _serve(
+    delivery: KeyDelivery, context: ssl.SSLContext, announce: Announce
+) -> dict[str, int]:
+    server = KmeServer(delivery, context)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        # Windows has no such handlers: there Ctrl-C ends the loop itself.
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, ended.set)
     await server.start()
     host, port = server.address
     announce({"url": f"https://{host}:{port}"})

@@ -36,7 +36,7 @@ _LOG = logging.getLogger("scqc.delivery")
 
 
 class KmeServer:
-    """Serves one KME on one address.
+    """Serves one KME on one address; made and used on a running event loop.
 
     Parameters
     ----------
