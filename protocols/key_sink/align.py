@@ -27,5 +27,5 @@ def align(alice: KeySink, bob: KeySink) -> None:
     states = [end.describe() for end in ends]
     for end, theirs in zip(ends, reversed(states), strict=True):
         end.settle(theirs)
-    for end, other in (ends, reversed(ends)):
-        end.resolve(other.answer(end.questions()))
+    for end, other, theirs in zip(ends, reversed(ends), reversed(states), strict=True):
+        end.resolve(other.answer(end.questions(theirs)))

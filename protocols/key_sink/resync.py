@@ -205,8 +205,17 @@ class Resync:
                     self._meet(entry, mark)
         self._sink.sweep()
 
-    def questions(self) -> bytes:
-        """Return what to ask of blocks that the peer did not list: the second round."""
+    def questions(self, theirs: bytes) -> bytes:
+        """Return what to ask of blocks that the peer did not list: the second round.
+
+        May be asked before the peer's state is proven: nothing is changed.
+
+        Raises
+        ------
+        PeerError
+            If what the peer says does not parse.
+        """
+        self._theirs = _decode(theirs, SinkState)
         asked = [_mark(entry) for entry in self._unlisted()]
         return msgspec.msgpack.encode(asked[:MAX_BLOCKS])
 

@@ -3,17 +3,18 @@
 Bob greets, Alice greets back: both say which link and session this is, what time
 they have, what they were configured to do, which start key they hold and how far
 their key sinks are. Whatever does not fit ends it, with a sentence that says what
-to do. Nothing that was said is believed yet. Then Bob sends a tag over both
-greetings, and Alice hers; each is paid for with one-time pad that both sinks hold.
-Only when the peer's tag is right is its account of its key sink acted upon.
+to do. Nothing that was said is believed yet. Then Bob sends a tag over all of it,
+and Alice hers; each is paid for with one-time pad that both sinks hold. Only when
+the peer's tag is right is its account of its key sink acted upon.
 
-    Bob                          Alice
-    Hello                  ->    checks it
-    checks it              <-    Hello
-    draws pad, HelloTag    ->    draws pad, checks the tag, settles her sink
-    checks it, settles     <-    HelloTag
+    Bob                                      Alice
+    Hello                              ->    checks it
+    checks it                          <-    Hello, SinkQuestions
+    SinkQuestions, SinkAnswers, tag    ->    checks the tag, settles her sink
+    checks the tag, settles his sink   <-    SinkAnswers, tag
 
-Sans-I/O: frames in, frames out.
+Two programs that greet are about to begin anew: blocks that one of them had not
+finished are given up. Sans-I/O: frames in, frames out.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
-from protocols.authentication import wegman_carter
 from protocols.messages.base import Message
 from protocols.messages.envelope import MAJOR, MINOR
-from protocols.messages.session import Hello, HelloTag
+from protocols.messages.session import Hello, HelloTag, SinkAnswers, SinkQuestions
 from protocols.messages.terms import check_clock, check_config, config_digest
-from protocols.messages.wire import decode, encode
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.messages.wire import AnyMessage
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    LinkKeys,
+    Transcript,
+)
 from scqc.core.errors import KeySinkError, PeerError
 
 Party = Literal["alice", "bob"]
@@ -37,7 +42,6 @@ SENDS: dict[Party, str] = {"alice": ALICE_TO_BOB, "bob": BOB_TO_ALICE}
 OTHER: dict[Party, Party] = {"alice": "bob", "bob": "alice"}
 #: Largest difference of the two clocks by default [s].
 MAX_SKEW_S = 60.0
-Kind = TypeVar("Kind", bound=Message)
 
 
 class GreetingSink(Protocol):
@@ -69,6 +73,14 @@ class GreetingSink(Protocol):
         """
         ...
 
+    def questions(self, theirs: bytes) -> bytes:
+        """Return what to ask about blocks that the peer's state does not list."""
+        ...
+
+    def answer(self, questions: bytes) -> bytes:
+        """Tell what became of blocks that this end's state did not list."""
+        ...
+
     def settle(self, theirs: bytes) -> None:
         """Bring the sink in step with the peer's state, which is proven now.
 
@@ -77,6 +89,10 @@ class GreetingSink(Protocol):
         KeySinkError
             If that cannot be done.
         """
+        ...
+
+    def resolve(self, answers: bytes) -> int:
+        """Act on the peer's answers, proven too; return what was given up [bit]."""
         ...
 
 
@@ -117,42 +133,56 @@ class _Greeting:
 
     def __init__(self, terms: Terms, sink: GreetingSink) -> None:
         self._terms, self._sink = terms, sink
-        #: Both greetings as they were sent, Bob's first.
-        self._frames: dict[Party, bytes] = {}
         self._keys: dict[str, LinkKeys] = {}
+        sends, receives = SENDS[terms.party], SENDS[OTHER[terms.party]]
+        place = f"greeting/{terms.link.hex()}"
+        self._transcript = Transcript(place, sends, receives, self._keys)
+        self._broken_off = False
         #: What the peer said of itself; to be believed once `finished`.
         self.peer: Hello | None = None
         self.finished = False
 
-    def _hello(self, session: bytes) -> bytes:
-        terms = self._terms
-        frame = encode(
-            Hello(
-                protocol=(MAJOR, MINOR),
-                link=terms.link,
-                session=session,
-                party=terms.party,
-                run=terms.run,
-                utc_s=terms.now_s(),
-                config=terms.config,
-                config_sha256=config_digest(terms.config),
-                fingerprint=self._sink.fingerprint(),
-                sink=self._sink.describe(),
+    def _begin(self) -> None:
+        """Refuse to go on after a failure: there is one try for a tag."""
+        if self._broken_off or self.finished:
+            raise PeerError("greeting: it is over; greet again")
+        self._broken_off = True
+
+    def _take(self, frames: list[bytes], *kinds: type[Message]) -> list[Any]:
+        """Unpack the frames of a turn, of these kinds and in this order."""
+        found = [self._transcript.receive(frame) for frame in frames[: len(kinds)]]
+        names = [type(message).__name__ for message in found]
+        wanted = [kind.__name__ for kind in kinds]
+        if names != wanted or len(frames) != len(kinds):
+            raise PeerError(
+                f"greeting: got {len(frames)} frames {', '.join(names)}; expected "
+                f"{', '.join(wanted)}"
             )
+        return found
+
+    def _say(self, *messages: AnyMessage) -> list[bytes]:
+        return [self._transcript.send(message) for message in messages]
+
+    def _hello(self, session: bytes) -> Hello:
+        terms = self._terms
+        return Hello(
+            protocol=(MAJOR, MINOR),
+            link=terms.link,
+            session=session,
+            party=terms.party,
+            run=terms.run,
+            utc_s=terms.now_s(),
+            config=terms.config,
+            config_sha256=config_digest(terms.config),
+            fingerprint=self._sink.fingerprint(),
+            sink=self._sink.describe(),
         )
-        self._frames[terms.party] = frame
-        return frame
 
-    def _meet(self, frame: bytes, session: bytes | None) -> Hello:
-        """Take the peer's greeting; `session` is what it must belong to."""
-        hello = _expect(frame, Hello)
-        self._check(hello, session)
-        self._frames[OTHER[self._terms.party]] = frame
-        self.peer = hello
-        return hello
+    def _tag(self) -> HelloTag:
+        return HelloTag(self._transcript.own_tag())
 
-    def _check(self, hello: Hello, session: bytes | None) -> None:
-        """Refuse a peer that does not fit, before anything is drawn."""
+    def _check_identity(self, hello: Hello) -> None:
+        """Refuse a peer that is not the other end of this link."""
         terms = self._terms
         if hello.protocol[0] != MAJOR:
             raise PeerError(
@@ -170,49 +200,20 @@ class _Greeting:
                 f"greeting: the peer is of link {hello.link.hex()}, this end of link "
                 f"{terms.link.hex()}; give both the files of one `scqc keys init-link`"
             )
-        if session is not None and hello.session != session:
-            raise PeerError(
-                f"greeting: of session {hello.session.hex()}, expected {session.hex()}"
-            )
+
+    def _check_terms(self, hello: Hello) -> None:
+        """Refuse a peer that does not fit, before anything is spent."""
+        self._check_identity(hello)
+        terms, own = self._terms, self._sink.fingerprint()
         check_clock(terms.now_s(), hello.utc_s, terms.max_skew_s)
         check_config(terms.config, hello.config, hello.config_sha256)
-        own = self._sink.fingerprint()
         if hello.fingerprint != own:
             raise KeySinkError(
                 f"start key: fingerprint {own.hex()} here, {hello.fingerprint.hex()} "
                 "at the peer; load the same start key at both ends, and compare with "
                 "`scqc keys fingerprint`"
             )
-
-    def _draw(self, peer: Hello) -> None:
-        self._keys = self._sink.tag_keys(peer.sink)
-
-    def _tag(self) -> bytes:
-        keys = self._keys[SENDS[self._terms.party]]
-        body = self._body(self._terms.party)
-        return encode(HelloTag(wegman_carter.tag(keys.hash_key, keys.pad, body)))
-
-    def _prove(self, frame: bytes) -> None:
-        """Check the peer's tag.
-
-        Raises
-        ------
-        ProtocolAbort
-            If it is not the tag of these two greetings.
-        """
-        tag = _expect(frame, HelloTag).tag
-        other = OTHER[self._terms.party]
-        keys = self._keys[SENDS[other]]
-        wegman_carter.check(keys.hash_key, keys.pad, self._body(other), tag)
-
-    def _body(self, sender: Party) -> bytes:
-        """Join both greetings, and who says that they are these."""
-        framed = b"".join(
-            len(self._frames[party]).to_bytes(8, "big") + self._frames[party]
-            for party in ("bob", "alice")
-        )
-        place = f"greeting/{self._terms.link.hex()}"
-        return wegman_carter.bind(place, SENDS[sender], 0, framed)
+        self.peer = hello
 
 
 class BobGreeting(_Greeting):
@@ -232,7 +233,7 @@ class BobGreeting(_Greeting):
 
     def start(self) -> list[bytes]:
         """Return the frames of the first turn."""
-        return [self._hello(self._session)]
+        return self._say(self._hello(self._session))
 
     def receive(self, frames: list[bytes]) -> list[bytes]:
         """Take Alice's answer; return the frames of the next turn, none at the end.
@@ -244,14 +245,32 @@ class BobGreeting(_Greeting):
         ProtocolAbort
             If her tag is wrong.
         """
-        frame = _only(frames)
-        if self.finished or "bob" not in self._frames:
-            raise PeerError("greeting: an answer that nobody asked for")
-        if self.peer is None:
-            self._draw(self._meet(frame, self._session))
-            return [self._tag()]
-        self._prove(frame)
-        self._sink.settle(self.peer.sink)
+        self._begin()
+        said = self._prove(frames) if self.peer else self._meet(frames)
+        self._broken_off = False
+        return said
+
+    def _meet(self, frames: list[bytes]) -> list[bytes]:
+        hello, asked = self._take(frames, Hello, SinkQuestions)
+        if hello.session != self._session:
+            raise PeerError(
+                f"greeting: of session {hello.session.hex()}, expected "
+                f"{self._session.hex()}"
+            )
+        self._check_terms(hello)
+        self._keys.update(self._sink.tag_keys(hello.sink))
+        said = self._say(
+            SinkQuestions(self._sink.questions(hello.sink)),
+            SinkAnswers(self._sink.answer(asked.questions)),
+        )
+        return [*said, *self._say(self._tag())]
+
+    def _prove(self, frames: list[bytes]) -> list[bytes]:
+        told, tag = self._take(frames, SinkAnswers, HelloTag)
+        self._transcript.check_peer(tag.tag)
+        if self.peer is not None:
+            self._sink.settle(self.peer.sink)
+        self._sink.resolve(told.answers)
         self.finished = True
         return []
 
@@ -269,30 +288,23 @@ class AliceGreeting(_Greeting):
         ProtocolAbort
             If his tag is wrong; he needs a new greeting.
         """
-        frame = _only(frames)
-        if self.peer is None:
-            hello = self._meet(frame, None)
-            return [self._hello(hello.session)]
-        if self._keys:
-            raise PeerError("greeting: the tag was checked before; greet again")
-        _expect(frame, HelloTag)
-        self._draw(self.peer)
-        self._prove(frame)
-        answer = [self._tag()]
-        self._sink.settle(self.peer.sink)
+        self._begin()
+        said = self._prove(frames, self.peer) if self.peer else self._meet(frames)
+        self._broken_off = False
+        return said
+
+    def _meet(self, frames: list[bytes]) -> list[bytes]:
+        (hello,) = self._take(frames, Hello)
+        self._check_terms(hello)
+        own = self._hello(hello.session)
+        return self._say(own, SinkQuestions(self._sink.questions(hello.sink)))
+
+    def _prove(self, frames: list[bytes], peer: Hello) -> list[bytes]:
+        asked, told, tag = self._take(frames, SinkQuestions, SinkAnswers, HelloTag)
+        self._keys.update(self._sink.tag_keys(peer.sink))
+        self._transcript.check_peer(tag.tag)
+        self._sink.settle(peer.sink)
+        self._sink.resolve(told.answers)
+        said = self._say(SinkAnswers(self._sink.answer(asked.questions)))
         self.finished = True
-        return answer
-
-
-def _only(frames: list[bytes]) -> bytes:
-    if len(frames) != 1:
-        raise PeerError(f"greeting: {len(frames)} frames, expected 1")
-    return frames[0]
-
-
-def _expect(frame: bytes, kind: type[Kind]) -> Kind:
-    message = decode(frame)
-    if not isinstance(message, kind):
-        name = type(message).__name__
-        raise PeerError(f"greeting: got {name}, expected {kind.__name__}")
-    return message
+        return [*said, *self._say(self._tag())]

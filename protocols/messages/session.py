@@ -41,8 +41,20 @@ class Hello(Message, frozen=True):
     sink: Annotated[bytes, Meta(max_length=MAX_SINK_BYTES)]
 
 
+class SinkQuestions(Message, frozen=True):
+    """Either: blocks that the other did not list, to be told what became of them."""
+
+    questions: Annotated[bytes, Meta(max_length=MAX_SINK_BYTES)]
+
+
+class SinkAnswers(Message, frozen=True):
+    """Either: what became of them."""
+
+    answers: Annotated[bytes, Meta(max_length=MAX_SINK_BYTES)]
+
+
 class HelloTag(Message, frozen=True):
-    """Either: the tag over both greetings."""
+    """Either: the tag over all of the greeting so far."""
 
     tag: HashKey
 
@@ -63,4 +75,6 @@ class KeyConfirmed(Message, frozen=True):
     tag: HashKey
 
 
-SessionMessage = Hello | HelloTag | KeyConfirm | KeyConfirmed
+SessionMessage = (
+    Hello | SinkQuestions | SinkAnswers | HelloTag | KeyConfirm | KeyConfirmed
+)

@@ -25,6 +25,7 @@ Party = Literal["alice", "bob"]
 PARTIES: tuple[Party, Party] = ("alice", "bob")
 _FORMAT = 1
 _KEY_CHARACTERS = 40
+_ELSEWHERE = "choose another directory, or remove the old link"
 _FIELDS = {"format", "party", "link", "public", "secret", "peer_public"}
 
 
@@ -72,8 +73,11 @@ def write_link_files(directory: Path, entropy: EntropySource) -> list[Path]:
     link = entropy.read(ID_BYTES)
     pairs = {party: zmq.curve_keypair() for party in PARTIES}
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths = []
-    for party, peer in (PARTIES, PARTIES[::-1]):
+    paths = [directory / f"{party}.link" for party in PARTIES]
+    # Half of an old pair and half of a new one would be of no use.
+    for path in filter(Path.exists, paths):
+        raise _problem(path, "file", str(path), "is there already; " + _ELSEWHERE)
+    for path, party, peer in zip(paths, PARTIES, PARTIES[::-1], strict=True):
         public, secret = pairs[party]
         lines = {
             "party": party,
@@ -85,8 +89,7 @@ def write_link_files(directory: Path, entropy: EntropySource) -> list[Path]:
         text = f"format = {_FORMAT}\n" + "".join(
             f"{name} = '{value}'\n" for name, value in lines.items()
         )
-        paths.append(directory / f"{party}.link")
-        _write_private(paths[-1], text)
+        _write_private(path, text)
     return paths
 
 
@@ -147,7 +150,7 @@ def _write_private(path: Path, text: str) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        limit = f"{error.strerror}; choose another directory, or remove the old link"
+        limit = f"{error.strerror}; {_ELSEWHERE}"
         raise _problem(path, "file", str(path), limit) from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(text)
