@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -15,7 +16,8 @@ RecordKind = Literal["signal", "shot", "electronic"]
 
 SIGNAL_SWITCH = "switch.signal"
 LO_SWITCH = "switch.lo"
-_LIGHT: dict[RecordKind, tuple[bool, bool]] = {
+#: Whether the shutters of signal and local oscillator are open.
+LIGHT: dict[RecordKind, tuple[bool, bool]] = {
     "signal": (True, True),
     "shot": (False, True),
     "electronic": (False, False),
@@ -23,7 +25,10 @@ _LIGHT: dict[RecordKind, tuple[bool, bool]] = {
 
 
 def acquire(
-    bench: Bench, config: DigitizerConfig, timeout_s: float, *, play: bool = False
+    bench: Bench,
+    config: DigitizerConfig,
+    timeout_s: float,
+    play: Callable[[], object] | None = None,
 ) -> Trace:
     """Take one record with the shutters as they are.
 
@@ -33,8 +38,8 @@ def acquire(
     config : DigitizerConfig
     timeout_s : float
         Deadline for recording and reading together [s].
-    play : bool
-        Whether the uploaded waveform is started once the digitiser is armed.
+    play : callable, optional
+        Called once the digitiser is armed, to start the waveform.
 
     Raises
     ------
@@ -47,8 +52,8 @@ def acquire(
     digitizer = bench.digitizer
     digitizer.configure(config)
     digitizer.arm()
-    if play:
-        bench.awg.start()
+    if play is not None:
+        play()
     digitizer.wait(max(deadline.remaining_s(), 1e-3))
     return digitizer.fetch(max(deadline.remaining_s(), 1e-3))
 
@@ -69,14 +74,18 @@ def record(
     InstrumentError
         Whatever an instrument reports.
     """
-    if kind not in _LIGHT:
-        raise StateError("capture", kind, f"kinds are {', '.join(_LIGHT)}")
-    signal_open, lo_open = _LIGHT[kind]
+    if kind not in LIGHT:
+        raise StateError("capture", kind, f"kinds are {', '.join(LIGHT)}")
+    signal_open, lo_open = LIGHT[kind]
     bench.switch(SIGNAL_SWITCH).set_open(signal_open)
     bench.switch(LO_SWITCH).set_open(lo_open)
-    play = kind == "signal"
-    config = replace(config, trigger="external" if play else "immediate")
-    return acquire(bench, config, timeout_s, play=play)
+    play = bench.awg.start if kind == "signal" else None
+    return acquire(bench, triggered(config, kind), timeout_s, play)
+
+
+def triggered(config: DigitizerConfig, kind: RecordKind) -> DigitizerConfig:
+    """Return the settings with the trigger of a record of this kind."""
+    return replace(config, trigger="external" if kind == "signal" else "immediate")
 
 
 def acquire_tags(
@@ -109,7 +118,10 @@ def acquire_tags(
         Whatever else an instrument reports.
     """
     arm_tags(bench, config, duration_s)
-    return play_and_read_tags(bench, timeout_s, generator)
+    player = generator or bench.awg
+    tags = play_and_read_tags(bench, timeout_s, player.start)
+    player.stop()
+    return tags
 
 
 def arm_tags(bench: Bench, config: TaggerConfig, duration_s: float) -> None:
@@ -132,19 +144,17 @@ def arm_tags(bench: Bench, config: TaggerConfig, duration_s: float) -> None:
 
 
 def play_and_read_tags(
-    bench: Bench,
-    timeout_s: float,
-    generator: ArbitraryWaveformGenerator | None = None,
+    bench: Bench, timeout_s: float, play: Callable[[], object]
 ) -> TimeTags:
-    """Play the uploaded waveform once and return the tags of the armed tagger.
+    """Start the uploaded waveform and return the tags of the armed tagger.
 
     Parameters
     ----------
     bench : Bench
     timeout_s : float
         Deadline for recording and reading together [s].
-    generator : ArbitraryWaveformGenerator, optional
-        By default the bench's only one.
+    play : callable
+        Starts the waveform.
 
     Raises
     ------
@@ -154,8 +164,6 @@ def play_and_read_tags(
         Whatever else an instrument reports.
     """
     deadline = Deadline(timeout_s)
-    tagger, player = bench.tagger, generator or bench.awg
-    player.start()
-    tags = tagger.read(max(deadline.remaining_s(), 1e-3))
-    player.stop()
-    return tags
+    tagger = bench.tagger
+    play()
+    return tagger.read(max(deadline.remaining_s(), 1e-3))

@@ -15,6 +15,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from protocols.messages.base import Count, Finite, HashKey, Message, Seed
+from protocols.messages.distil import DistilMessage
 from protocols.messages.light import LightMessage
 from protocols.messages.photon import PhotonMessage
 from protocols.messages.session import SessionMessage
@@ -149,6 +150,7 @@ AnyMessage = (
     | TranscriptTag
     | PhotonMessage
     | LightMessage
+    | DistilMessage
     | SessionMessage
 )
 

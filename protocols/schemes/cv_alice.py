@@ -47,12 +47,15 @@ class AliceRecord:
     payload_sha256 : bytes
     n_bursts : int
         Bursts of equal length that `symbols` came in [1].
+    payload_frames : int
+        Of the frames, the first ones that carry the payload [1].
     """
 
     symbols: NDArray[np.complex64]
     coded: NDArray[np.uint8]
     payload_sha256: bytes
     n_bursts: int = 1
+    payload_frames: int = 0
 
 
 class CvAlice(Party):
@@ -83,6 +86,12 @@ class CvAlice(Party):
         super().__init__("alice", link, directions, keys, wire.FrameReport, opening)
         self._record, self._classical, self._security = record, classical, security
         self.distillation: Distillation | None = None
+        self._whole = False
+
+    @property
+    def delivered(self) -> bool:
+        """Whether Bob, authenticated, has every frame of the payload."""
+        return self.authenticated and self._whole
 
     def _answers(self, message: Message) -> Iterable[wire.AnyMessage]:
         match message:
@@ -108,6 +117,8 @@ class CvAlice(Party):
             )
         ok = wire.unpack_bits("frame report", report.crc_ok, report.n_frames)
         self._expected = (wire.SampleRequest,)
+        wanted = self._record.payload_frames
+        self._whole = bool(wanted and ok[:wanted].all())
         failed = wire.pack_bits(coded[ok == 0])
         return [wire.FrameDisclosure(self._record.payload_sha256, failed)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -122,6 +123,17 @@ class PhotonAlice(Party):
         self.distillation: PhotonDistillation | None = None
         self.sent_bits = 0
         self.pad: Pad | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether Bob, authenticated, has every frame of the message."""
+        if not (self.authenticated and self.sent_bits):
+            return False
+        needed = 1
+        if self._security.encoding != "direct":
+            per_frame = self._code.n_bits - self._code.min_rows
+            needed = math.ceil(self.sent_bits / per_frame)
+        return bool(self.accepted[:needed].all())
 
     def _answers(self, message: Message) -> Iterable[wire.AnyMessage]:
         match message:

@@ -195,6 +195,7 @@ class PhotonBob(Party):
         bases = wire.unpack_bits("bases", message.bases, n)
         pairs = wire.unpack_bits("intensities", message.intensities, 2 * n)
         intensities = (pairs[0::2] << np.uint8(1)) | pairs[1::2]
+        self.alice_bases, self.intensities = bases, intensities
         fresh = self._entropy.read(32)
         seed = fresh if self._given_seed is None else self._given_seed
         self.sifted: Sifted = sift(bases, self._received.bases, intensities, seed)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import chdtrc
 
+from driver.capture import LO_SWITCH, SIGNAL_SWITCH
 from dsp.alignment import Skew, measure_skew
 from dsp.pipeline import demodulate
 from dsp.settings import FrameLayout
@@ -27,12 +28,11 @@ from scqc.core.records import Trace
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
-from scqc.runs.live import open_cv_session
+from scqc.runs.parties.opened import open_station
+from scqc.runs.parties.probes import cv_probes, photon_probes
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.photon.receive import receiver_settings
-from scqc.runs.photon.session import Work, open_bench
 from scqc.runs.progress import Progress
-from scqc.runs.sinks import party_entropy
 from scqc.runs.transmit import burst_symbols, expected_budget, frame_layout
 
 #: Records that are taken if nobody says otherwise.
@@ -147,8 +147,7 @@ def align(
     config = loaded.config
     with Journal(folder, new_run_uuid()) as journal:
         if isinstance(config, PhotonConfig):
-            work = Work(loaded.text, config, journal.run_uuid, folder)
-            return _align_paths(work, journal, progress, records)
+            return _align_paths(config, journal, progress, records)
         return _align_arms(config, journal, progress, records)
 
 
@@ -156,22 +155,25 @@ def _align_arms(
     config: CvConfig, journal: Journal, progress: Progress, records: int
 ) -> Alignment:
     """Measure the start of the light and the skew of the modulator's arms."""
-    entropy = party_entropy(config, "alice/align")
     layout = frame_layout(config, min(burst_symbols(config), MOST_SYMBOLS))
     starts, skews = [], []
-    with open_cv_session(config, entropy, journal, progress) as session:
+    with open_station(config, journal, progress) as opened:
+        alice, bob = cv_probes(config, opened, "alice/align")
         try:
-            budget = session.probe()
+            budget = bob.probe()
         except SignalError as error:
             # Arms that are far apart can spoil a probe at full level.
             journal.write("probe", f"failed, the config's link is assumed: {error}")
             budget = expected_budget(config)
-        waveform = session.transmitter.skew_waveform(
-            layout, budget, session.bench.awg.granularity
+        waveform = alice.transmitter.skew_waveform(
+            layout, budget, opened.bench.awg.granularity
         )
         progress.stage("align", records)
         for _ in range(records):
-            start_s, skew = _arms_of(session.look(waveform), layout, config)
+            record = bob.record_config(alice.load(waveform))
+            alice.half.set_shutters({SIGNAL_SWITCH: True, LO_SWITCH: True})
+            trace = bob.record("signal", record, alice.start)
+            start_s, skew = _arms_of(trace, layout, config)
             starts.append(start_s)
             skews.append(skew)
             progress.advance()
@@ -202,18 +204,17 @@ def _arms_of(trace: Trace, layout: FrameLayout, config: CvConfig) -> tuple[float
 
 
 def _align_paths(
-    work: Work, journal: Journal, progress: Progress, records: int
+    config: PhotonConfig, journal: Journal, progress: Progress, records: int
 ) -> Alignment:
     """Measure the start of the light and the delays of the detectors' paths."""
-    config = work.config
     settings = receiver_settings(config)
     starts = []
     found: list[list[tuple[float, float]]] = []
-    with open_bench(work, journal, progress) as session:
-        session.prepare()
+    with open_station(config, journal, progress) as opened:
+        bob = photon_probes(config, opened)
         progress.stage("align", records)
         for _ in range(records):
-            tags, _bases = session.send_probe()
+            tags, _bases = bob.send_probe()
             paths = path_delays(tags, config.link, settings, config.detectors)
             starts.append(paths.clock.delay_s - 0.5 * config.link.slot_s)
             found.append(paths.after_first())

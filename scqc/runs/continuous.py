@@ -247,29 +247,36 @@ def _cv_blocks(
     folder: Path,
     progress: Progress,
 ) -> Iterator[SendBlock]:
-    from scqc.runs.live import open_cv_session, prepare_block
-    from scqc.runs.offline import process_capture
-    from scqc.runs.sinks import party_entropy
+    from scqc.runs.offline import distil_cv
+    from scqc.runs.parties.alice import NextBlock
+    from scqc.runs.parties.block import BlockName, later_run
+    from scqc.runs.parties.opened import open_station
+    from scqc.runs.parties.pair import Pair, both_ends
+    from scqc.runs.sinks import open_sinks
+    from scqc.runs.transmit import check_payload
+    from scqc.store.sealed_reader import open_capture
 
-    # One stream for the run: no block repeats the symbols of another.
-    entropy = party_entropy(config, "alice")
     # What cannot be sent is refused before an instrument is touched.
-    first = prepare_block(loaded, config, box.waiting, block_home(folder, 0), entropy)
+    check_payload(config, box.waiting)
     with (
         Journal(folder, new_run_uuid()) as journal,
-        open_cv_session(config, entropy, journal, progress) as session,
+        open_sinks(config, folder) as sinks,
+        open_station(config, journal, progress) as opened,
     ):
+        pair = Pair(config, both_ends(config, sinks, journal), sinks, progress.note)
+        light = pair.open_light(loaded, opened)
 
         def send(number: int, home: Path, left: int) -> Result:
             timing = Timing()
+            home.mkdir(parents=True, exist_ok=True)
+            run_uuid = later_run(journal.run_uuid, number)
+            told = Journal(home, run_uuid), progress, timing
+            told[0].write("run", f"{loaded.path.name}, block {number}")
             with timing.stage("capture"):
-                block = first
-                if number:
-                    block = prepare_block(loaded, config, box.waiting, home, entropy)
-                capture = session.capture(block, progress)
-            result = process_capture(
-                capture, home, progress, timing=timing, sinks_home=folder
-            )
+                block = NextBlock(BlockName(run_uuid), home, box.waiting)
+                captured = pair.take(light, block, progress)
+            with open_capture(captured.path) as stored:
+                result = distil_cv(pair, stored, captured, told)
             box.note(result)
             return result
 
@@ -286,27 +293,26 @@ def _photon_blocks(
     blocks: int,
 ) -> Iterator[SendBlock]:
     from protocols.key_sink.schedule import plan_block
+    from scqc.runs.parties.opened import open_station
     from scqc.runs.photon.live import RunningBlocks
     from scqc.runs.photon.pads import sink_level
     from scqc.runs.photon.prepare import check_payload
-    from scqc.runs.photon.session import Work, open_session
     from scqc.runs.photon.summary import finish_run
     from scqc.runs.sinks import open_sinks
 
     check_payload(config, box.waiting)
-    work = Work(loaded.text, config, new_run_uuid(), folder, numbered=True)
     with (
-        Journal(folder, work.run_uuid) as journal,
+        Journal(folder, new_run_uuid()) as journal,
         open_sinks(config, folder, config.keys.start_pad_bits) as sinks,
     ):
         # What the sink cannot pay for is refused before any light.
         plan_block(sink_level(config, sinks[0]), 8 * len(box.waiting), blocks)
-        with open_session(work, journal, progress) as session:
-            running = RunningBlocks(session, sinks, progress, journal)
+        with open_station(config, journal, progress) as opened:
+            running = RunningBlocks(loaded, opened, sinks, progress, journal)
 
             def send(number: int, home: Path, left: int) -> Result:
                 timing = Timing()
-                block = running.send(number, left, box.waiting, timing)
+                block = running.send((number, home), left, box.waiting, timing)
                 result = finish_run([block], config, home, timing, progress, journal)
                 box.note(result)
                 return result

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from protocols.key_sink import KeySink
-from protocols.key_sink import provision as provision_sinks
+from protocols.key_sink.check import burn_everything, examine
+from protocols.key_sink.start_key import (
+    decode,
+    draw_start_key,
+    encode,
+    fingerprint,
+    load,
+    shown,
+)
 from scqc.core.errors import KeySinkError
 from scqc.core.rng import SystemEntropy
 
@@ -28,7 +36,14 @@ def list_keys(path: Path) -> list[dict[str, Any]]:
         If the sink is absent or damaged.
     """
     with KeySink(path, create=False) as sink:
-        return [asdict(entry) for entry in sink.list()]
+        return [
+            {
+                **asdict(entry),
+                "state": entry.state.name.lower(),
+                "available_bits": entry.available_bits,
+            }
+            for entry in sink.list()
+        ]
 
 
 def take_key(
@@ -63,21 +78,15 @@ def take_key(
         If the key cannot be released, or the file cannot be written; the file
         is opened first, so that no bit is spent without a place to go.
     """
-    with KeySink(path, create=False) as sink:
-        try:
-            handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise KeySinkError(f"key file {out}: {error.strerror}") from error
+    with KeySink(path, create=False) as sink, _new_file(out) as file:
         try:
             key = sink.take(identifier, n_bits, allow_simulated=allow_simulated)
         except KeySinkError:
-            os.close(handle)
             out.unlink()
             raise
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.bits)
-            file.flush()
-            os.fsync(handle)
+        file.write(key.bits)
+        file.flush()
+        os.fsync(file.fileno())
     return {
         "identifier": key.identifier,
         "n_bits": key.n_bits,
@@ -114,14 +123,141 @@ def provision_keys(
         If a delivery of that name is there, or `n_bits` is not positive and a
         multiple of 8.
     """
-    if n_bits <= 0 or n_bits % 8:
-        raise KeySinkError(f"start key: {n_bits} bits, wanted a multiple of 8")
-    if message_bits < 0 or message_bits % 8:
-        raise KeySinkError(f"message pad: {message_bits} bits, wanted a multiple of 8")
+    key = draw_start_key(SystemEntropy(), n_bits, name, message_bits)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     first, second = (directory / sink for sink in SINK_NAMES)
     with KeySink(first) as alice, KeySink(second) as bob:
-        sinks = [alice, bob]
-        return provision_sinks(
-            sinks, n_bits, SystemEntropy(), name, pad_bits=message_bits
+        load(alice, key)
+        return load(bob, key)
+
+
+def write_start_key(
+    path: Path, n_bits: int, name: str, message_bits: int = 0
+) -> dict[str, Any]:
+    """Draw a start key into a file of mode 0600, to be carried to both ends.
+
+    Parameters
+    ----------
+    path : Path
+        New file; it must not exist.
+    n_bits, message_bits : int
+        As in `provision_keys` [bit].
+    name : str
+
+    Returns
+    -------
+    dict
+        Name and fingerprint.
+
+    Raises
+    ------
+    KeySinkError
+        If the file exists or cannot be written.
+    """
+    key = draw_start_key(SystemEntropy(), n_bits, name, message_bits)
+    with _new_file(path) as file:
+        file.write(encode(key))
+        file.flush()
+        os.fsync(file.fileno())
+    return {"file": str(path), "name": name, "fingerprint": shown(key.fingerprint)}
+
+
+def load_start_key(path: Path, sink_path: Path) -> dict[str, Any]:
+    """Put a carried start key into a sink, which is made if there is none.
+
+    Parameters
+    ----------
+    path : Path
+        What `write_start_key` wrote; it stays where it is.
+    sink_path : Path
+
+    Returns
+    -------
+    dict
+        Name and fingerprint, and the identifiers of the stored blocks.
+
+    Raises
+    ------
+    KeySinkError
+        If the file is open to others, damaged or no start key, or was loaded before.
+    """
+    try:
+        mode = path.stat().st_mode & 0o777
+        if os.name == "posix" and mode & 0o077:
+            raise KeySinkError(
+                f"start key {path}: mode {mode:04o} lets others in, wanted 0600; draw "
+                "a new one, this one may be known"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise KeySinkError(f"start key {path}: {error.strerror}") from error
+    key = decode(content)
+    with KeySink(sink_path) as sink:
+        blocks = load(sink, key)
+    return {
+        "sink": str(sink_path),
+        "name": key.name,
+        "fingerprint": shown(key.fingerprint),
+        "blocks": blocks,
+    }
+
+
+def sink_fingerprint(path: Path) -> dict[str, Any]:
+    """Return the fingerprint of the newest start key of a sink.
+
+    Raises
+    ------
+    KeySinkError
+        If the sink is absent, or has no start key.
+    """
+    with KeySink(path, create=False) as sink:
+        return {"sink": str(path), "fingerprint": shown(fingerprint(sink))}
+
+
+def check_sink(path: Path) -> dict[str, Any]:
+    """Look at everything in a sink; return what it holds.
+
+    Raises
+    ------
+    KeySinkError
+        At the first thing that is wrong, with what to do.
+    """
+    with KeySink(path, create=False) as sink:
+        return {"sink": str(path), **asdict(examine(sink))}
+
+
+def burn_sink(path: Path, identifier: str | None = None) -> dict[str, Any]:
+    """Erase a block of a sink, or everything in it.
+
+    Parameters
+    ----------
+    path : Path
+        A damaged one can be burnt as far as it can be read.
+    identifier : str, optional
+        Of one block.
+
+    Returns
+    -------
+    dict
+        How many bits were burnt [bit].
+
+    Raises
+    ------
+    KeySinkError
+        If there is no such sink or block, or the file cannot be written.
+    """
+    with KeySink(path, create=False, checked=False) as sink:
+        burnt = (
+            burn_everything(sink)
+            if identifier is None
+            else sink.burn(identifier, "told to")
         )
+    return {"sink": str(path), "burnt_bits": burnt}
+
+
+def _new_file(path: Path) -> BinaryIO:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise KeySinkError(f"key file {path}: {error.strerror}") from error
+    return os.fdopen(handle, "wb")

@@ -37,7 +37,6 @@ from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.progress import Silent
-from scqc.runs.sinks import party_entropy
 
 N_FFT = 1024
 #: Columns of the spectrum on a terminal.
@@ -115,7 +114,7 @@ def open_monitor(loaded: LoadedConfig, folder: Path) -> Iterator[Callable[[], Lo
     config = loaded.config
     with Journal(folder, new_run_uuid()) as journal:
         if isinstance(config, PhotonConfig):
-            with _photon_look(loaded, config, folder, journal) as look:
+            with _photon_look(config, journal) as look:
                 yield look
             return
         with _cv_look(config, journal) as look:
@@ -125,15 +124,18 @@ def open_monitor(loaded: LoadedConfig, folder: Path) -> Iterator[Callable[[], Lo
 @contextmanager
 def _cv_look(config: CvConfig, journal: Journal) -> Iterator[Callable[[], Look]]:
     from dsp.pipeline import receive_burst
-    from scqc.runs.live import open_cv_session, records_of
+    from scqc.runs.parties.cv_bob import records_of
+    from scqc.runs.parties.opened import open_station
+    from scqc.runs.parties.probes import cv_probes
     from scqc.runs.transmit import frame_layout
 
-    entropy = party_entropy(config, "alice/monitor")
     layout = frame_layout(config, config.alice.transmitter.probe_symbols)
-    with open_cv_session(config, entropy, journal, Silent()) as session:
+    with open_station(config, journal, Silent()) as opened:
+        _, bob = cv_probes(config, opened, "alice/monitor")
+        bench = opened.bench
 
         def look() -> Look:
-            traces = dict(session.send_probe())
+            traces = dict(bob.send_probe())
             values = noise_values(traces)
             try:
                 received = receive_burst(
@@ -150,10 +152,8 @@ def _cv_look(config: CvConfig, journal: Journal) -> Iterator[Callable[[], Look]]
                     Value("pilot over noise", lock.pilot_snr_db, "dB"),
                     Value("clock error", report.clock_ppm, "ppm"),
                 ]
-            with _opened(session.bench, (SIGNAL_SWITCH, LO_SWITCH)):
-                values += instrument_values(
-                    session.bench, (SIGNAL_SWITCH, LO_SWITCH), _AT_REST
-                )
+            with _opened(bench, (SIGNAL_SWITCH, LO_SWITCH)):
+                values += instrument_values(bench, (SIGNAL_SWITCH, LO_SWITCH), _AT_REST)
             levels, bin_hz = _levels(traces)
             return Look(values, levels, bin_hz)
 
@@ -211,20 +211,20 @@ def _levels(traces: dict[RecordKind, Trace]) -> tuple[list[float], float]:
 
 @contextmanager
 def _photon_look(
-    loaded: LoadedConfig, config: PhotonConfig, folder: Path, journal: Journal
+    config: PhotonConfig, journal: Journal
 ) -> Iterator[Callable[[], Look]]:
     from dsp.time_tags.pipeline import receive_tags
+    from scqc.runs.parties.opened import open_station
+    from scqc.runs.parties.probes import photon_probes
     from scqc.runs.photon.receive import receiver_settings
-    from scqc.runs.photon.session import Work, open_bench
 
-    work = Work(loaded.text, config, journal.run_uuid, folder)
     settings = receiver_settings(config).model_copy(update={"check_wiring": False})
-    with open_bench(work, journal, Silent()) as session:
-        session.prepare()
+    with open_station(config, journal, Silent()) as opened:
+        bob, bench = photon_probes(config, opened), opened.bench
 
         def look() -> Look:
-            tags, bases = session.send_probe()
-            values = rate_values(session, config)
+            tags, bases = bob.send_probe()
+            values = rate_values(bench, config)
             bits = np.zeros(tags.times_ps.size // 2 + 1, dtype=np.uint8)
             try:
                 received = receive_tags(
@@ -249,15 +249,14 @@ def _photon_look(
                         values.append(
                             Value(f"phase error {name}", fringe.phase_error_rad, "rad")
                         )
-            values += instrument_values(session.bench, (SIGNAL_SWITCH,))
+            values += instrument_values(bench, (SIGNAL_SWITCH,))
             return Look(values)
 
         yield look
 
 
-def rate_values(session: Any, config: PhotonConfig) -> list[Value]:
+def rate_values(bench: Bench, config: PhotonConfig) -> list[Value]:
     """Return what each detector counts with the shutter open and closed."""
-    bench = session.bench
     rates = {}
     for is_open in (False, True):
         bench.switch(SIGNAL_SWITCH).set_open(is_open)

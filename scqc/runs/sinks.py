@@ -21,7 +21,7 @@ Sinks = tuple[KeySink, KeySink]
 Keys = dict[str, LinkKeys]
 
 
-def party_entropy(config: LabConfig, name: str) -> EntropySource:
+def party_entropy(config: LabConfig, name: str, session: int = 0) -> EntropySource:
     """Return a source of randomness: repeatable only in simulation.
 
     Parameters
@@ -29,9 +29,13 @@ def party_entropy(config: LabConfig, name: str) -> EntropySource:
     config : LabConfig
     name : str
         Who draws, and what for; every name has a stream of its own.
+    session : int
+        Of programs that are started again on the same sinks: what they draw in a
+        simulation must not be what they drew before [1].
     """
     if config.sim is not None:
-        return ReplayEntropy(config.sim.seed, name)
+        named = f"{name}/session {session}" if session else name
+        return ReplayEntropy(config.sim.seed, named)
     return SystemEntropy()
 
 

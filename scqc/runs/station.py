@@ -16,11 +16,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from driver.links import is_file
 from driver.settings import InstrumentSettings
-from scqc.core.errors import ConnectError
+from scqc.core.errors import ConfigError, ConfigProblem, ConnectError
 from sim_backends.photon_settings import PhotonSimSettings
 from sim_backends.settings import SimSettings
 
@@ -106,6 +107,55 @@ def station(
             )
         finally:
             _stop(process)
+
+
+def served_elsewhere(
+    instruments: Mapping[str, InstrumentSettings],
+    wiring: Mapping[str, str],
+    sim: SimSettings | PhotonSimSettings | None,
+    served: Path | None,
+) -> Station:
+    """Return the instruments as another program serves them, or as they are.
+
+    Parameters
+    ----------
+    instruments, wiring : mapping
+        As configured.
+    sim : SimSettings, PhotonSimSettings or None
+    served : Path or None
+        What ``scqc serve-sim`` wrote: where each emulator listens.
+
+    Raises
+    ------
+    ConfigError
+        If a simulated bench is served nowhere, or a real one somewhere, or the
+        file is none of ``scqc serve-sim``.
+    """
+    if sim is None and served is None:
+        return Station(instruments, wiring)
+    if sim is None or served is None:
+        limit = (
+            "a simulated bench of two programs is served by a third: run `scqc "
+            "serve-sim CONFIG --endpoints FILE` and give --lab FILE here"
+            if served is None
+            else "a bench without [sim] is not served by anybody; leave --lab out"
+        )
+        raise ConfigError([ConfigProblem("--lab", "", "served", str(served), limit)])
+    try:
+        found = json.loads(served.read_text(encoding="utf-8"))["endpoints"]
+        endpoints = {name: str(found[name]) for name in instruments}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        limit = f"is not what `scqc serve-sim` writes of this bench: {error}"
+        raise ConfigError(
+            [ConfigProblem("--lab", "", "served", str(served), limit)]
+        ) from error
+    return Station(
+        {
+            name: settings.model_copy(update={"resource": endpoints[name]})
+            for name, settings in instruments.items()
+        },
+        wiring,
+    )
 
 
 def _emulated(

@@ -29,13 +29,17 @@ SIGMAS_999 = 3.2905
 
 
 def summarise(
-    alice: CvAlice,
+    alice: CvAlice | None,
     bob: CvBob,
     bursts: list[ReceivedBurst],
     config: CvConfig,
     timing: Timing,
 ) -> Result:
-    """Collect everything a run reports; from Bob's view, and whether keys agree."""
+    """Collect everything a run reports, from Bob's view.
+
+    A program that plays both parties also tells what Alice's decoder did, and
+    compares the keys bit by bit; Bob alone has verified that they agree.
+    """
     data: dict[str, Any] = {
         "payload": _payload(bob),
         "classical": _classical(bob),
@@ -135,7 +139,7 @@ def _receiver(bursts: list[ReceivedBurst], config: CvConfig) -> dict[str, Any]:
     }
 
 
-def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
+def _reconciliation(alice: CvAlice | None, bob: CvBob) -> dict[str, Any]:
     if bob.code is None or bob.outcome is None or not bob.sample_sums:
         return {"beta": 0.0, "fer": 1.0, "code_rate": 0.0, "frames": 0}
     outcome = bob.outcome
@@ -144,7 +148,10 @@ def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
     capacity = 0.5 * np.log2(1.0 + whole.snr)
     retried = float(np.mean(outcome.retried[kept])) if kept.any() else 0.0
     leak = bob.code.leak_bits + retried * bob.code.retry_leak_bits
-    return {
+    decoder = {}
+    if alice is not None:
+        decoder = {"iterations_mean": float(np.mean(alice.iterations))}
+    return decoder | {
         # Measured: what the disclosed bits left, against the Gaussian capacity.
         "beta": float((1.0 - leak / bob.code.n) / capacity),
         "fer": float(1.0 - np.mean(kept)),
@@ -152,18 +159,17 @@ def _reconciliation(alice: CvAlice, bob: CvBob) -> dict[str, Any]:
         "code_rate": bob.code.rate,
         "frames": int(kept.size),
         "frame_bits": bob.code.n,
-        "iterations_mean": float(np.mean(alice.iterations)),
     }
 
 
-def _key(alice: CvAlice, bob: CvBob, *, simulated: bool) -> dict[str, Any]:
+def _key(alice: CvAlice | None, bob: CvBob, *, simulated: bool) -> dict[str, Any]:
     bits, n_bits = bob.key()
-    theirs, n_theirs = alice.key()
+    theirs = bob.key() if alice is None else alice.key()
     distillation = bob.distillation
     entry: dict[str, Any] = {
         "secret_bits": n_bits,
         "secret_bits_per_symbol": n_bits / max(bob.n_symbols, 1),
-        "agree": n_bits == n_theirs and bits == theirs,
+        "agree": (bits, n_bits) == theirs,
         "epsilon": distillation.epsilon if distillation is not None else 0.0,
         # Comes on top of `epsilon`; many orders of magnitude below it.
         "epsilon_authentication": bob.forgery_probability,
@@ -207,14 +213,19 @@ def _verdict(bob: CvBob) -> str:
 
 
 def _plots(
-    alice: CvAlice, bob: CvBob, bursts: list[ReceivedBurst], config: CvConfig
+    alice: CvAlice | None,
+    bob: CvBob,
+    bursts: list[ReceivedBurst],
+    config: CvConfig,
 ) -> dict[str, Any]:
     """Return small arrays for the report's figures."""
     displaced, residual = bob.disclosed_sample(4000)
     classes = {s.name: Sums(s.n, s.xx, s.xy, s.yy) for s in bob.class_sums}
     entry: dict[str, Any] = {
         "residual": residual,
-        "decoder_iterations": np.asarray(alice.iterations),
+        "decoder_iterations": (
+            np.zeros(0) if alice is None else np.asarray(alice.iterations)
+        ),
         "decoder_limit": config.security.decoder_iterations,
         "equality": equality(classes) | equality(_by_quadrature(classes)),
         "bursts": [

@@ -144,6 +144,38 @@ class PreparedPayload:
     n_bytes: int
 
 
+def check_payload(config: CvConfig, payload: bytes) -> None:
+    """Refuse a payload that does not fit a block, before anything is drawn.
+
+    Raises
+    ------
+    PayloadError
+        With the number of bytes that would fit.
+    """
+    if config.classical.psk == "none":
+        if payload:
+            raise PayloadError(
+                f"payload: {len(payload)} bytes, but psk = 'none' carries 0 bytes"
+            )
+        return
+    codec = frame_codec(config.classical, bytes(4))
+    room = codec.payload_capacity(
+        config.link.bursts * config.classical.frames_per_burst
+    )
+    if len(payload) > room:
+        raise PayloadError(
+            f"payload: {len(payload)} bytes, but a block of this bench carries {room}"
+        )
+
+
+def payload_frames(config: CvConfig, n_bytes: int) -> int:
+    """Return how many frames a payload fills [1]."""
+    if config.classical.psk == "none":
+        return 0
+    one = frame_codec(config.classical, bytes(4)).payload_capacity(1)
+    return math.ceil(n_bytes / one)
+
+
 def prepare_payload(
     config: CvConfig, payload: bytes, run_uuid: str, entropy: EntropySource
 ) -> PreparedPayload:
@@ -154,13 +186,10 @@ def prepare_payload(
     PayloadError
         If it does not fit, with the number of bytes that would.
     """
+    check_payload(config, payload)
     digest = hashlib.sha256(payload).digest()
     bursts = config.link.bursts
     if config.classical.psk == "none":
-        if payload:
-            raise PayloadError(
-                f"payload: {len(payload)} bytes, but psk = 'none' carries 0 bytes"
-            )
         return PreparedPayload(np.zeros((bursts, 0, 0), np.uint8), digest, 0)
     codec: FrameCodec = frame_codec(config.classical, run_id(run_uuid))
     frames = config.classical.frames_per_burst

@@ -15,8 +15,9 @@ from scqc.runs import align
 from scqc.runs.align import Alignment, Delay, Start, _combined, _start, _start_hints
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig, parse_config
+from scqc.runs.parties.opened import open_station
+from scqc.runs.parties.probes import photon_probes
 from scqc.runs.photon.receive import receiver_settings
-from scqc.runs.photon.session import Work, open_bench
 from scqc.runs.progress import Silent
 
 pytestmark = pytest.mark.hil
@@ -102,10 +103,11 @@ def test_detectors_out_of_step(tmp_path, capsys):
 def corrected_burst(text, folder):
     """Send one burst on a bench that is in step."""
     loaded = LoadedConfig(parse_config(text), text, folder / "x.toml")
-    work = Work(text, loaded.config, "run", folder)
-    with Journal(folder, "run") as journal, open_bench(work, journal, Silent()) as got:
-        got.prepare()
-        return got.send_probe()[0], loaded
+    with (
+        Journal(folder, "run") as journal,
+        open_station(loaded.config, journal, Silent()) as opened,
+    ):
+        return photon_probes(loaded.config, opened).send_probe()[0], loaded
 
 
 def test_a_real_bench_needs_leave_to_send_light(tmp_path):

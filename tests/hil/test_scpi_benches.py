@@ -42,7 +42,7 @@ def test_one_board_plays_and_records():
             samples[0] = 0.5 * np.sin(np.arange(5000) / 7.0)
             bench.awg.upload(Waveform(samples, 125e6))
             config = DigitizerConfig(125e6, 6000, {1: 1.0, 2: 1.0}, "external")
-            trace = acquire(bench, config, 5.0, play=True)
+            trace = acquire(bench, config, 5.0, bench.awg.start)
             assert not trace.codes[0].any()
             volts = trace.codes[1] * trace.scale_v[1]
             half_steps_v = 0.5 / 8191 + 0.5 / 8192
@@ -52,7 +52,7 @@ def test_one_board_plays_and_records():
             )
             assert not volts[5003:].any()
             # The same waveform again: it plays once per start.
-            again = acquire(bench, config, 5.0, play=True)
+            again = acquire(bench, config, 5.0, bench.awg.start)
             np.testing.assert_array_equal(again.codes, trace.codes)
             assert not lab.cables.playing
             with pytest.raises(RangeError, match="markers"):

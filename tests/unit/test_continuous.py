@@ -210,7 +210,7 @@ def test_what_the_sink_cannot_pay_for_is_refused_before_any_light(
     def no_light(*_):
         raise AssertionError("the bench was opened")
 
-    monkeypatch.setattr("scqc.runs.photon.session.open_session", no_light)
+    monkeypatch.setattr("scqc.runs.parties.opened.open_station", no_light)
     text = Path("lab_configs/dv_quick.toml").read_text()
     path = tmp_path / "poor.toml"
     path.write_text(text.replace("reserve_bits = 4096", "reserve_bits = 1_000_000_000"))

@@ -31,7 +31,7 @@ HANDSHAKE_TIMEOUT_S = 5.0
 MOST_HANDSHAKES = 32
 MOST_HEADER_BYTES = 8190
 # As many requests share one write to the disk.
-WORKERS = 8
+WORKERS = 2
 _LOG = logging.getLogger("scqc.delivery")
 
 

@@ -55,7 +55,13 @@ def gains_and_errors(bursts: list[dict[str, Any]], plots: dict[str, Any]) -> str
             )
         axes[0].set_yscale("log")
         axes[0].set_ylabel("detections per slot")
-        _errors(axes[1], number, [b["check"] for b in bursts], VERMILLION, "X, check")
+        _errors(
+            axes[1],
+            number,
+            [b.get("check", [0, 0]) for b in bursts],
+            VERMILLION,
+            "X, check",
+        )
         for basis, colour in ((0, BLUE), (1, ORANGE)):
             public = [b.get("public", [[0, 0], [0, 0]])[basis] for b in bursts]
             label = f"{'ZX'[basis]}, public slots"

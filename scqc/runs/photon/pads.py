@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.key_sink.pads import MessagePads
-from protocols.key_sink.schedule import SinkLevel
 from protocols.key_sink.records import AUTHENTICATION_PURPOSE, PAD_PURPOSE
+from protocols.key_sink.schedule import SinkLevel
 from protocols.key_sink.sink import KeySink
 from protocols.messages.photon import PadRange
 from protocols.schemes.pads import Pad

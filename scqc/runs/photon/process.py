@@ -9,73 +9,81 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsp.time_tags import slots
-from protocols.key_sink.schedule import TAG_PAD_BITS, SinkLevel, plan_block
-from protocols.key_sink import (
-    AUTHENTICATION_PURPOSE,
-    KEY_PURPOSE,
-    PAD_PURPOSE,
-    KeySink,
-)
-from protocols.messages.photon import CheckBits
-from protocols.messages.wire import decode
-from protocols.schemes.pads import Pad
-from protocols.schemes.photon_alice import Outgoing, PhotonAlice
+from protocols.key_sink.records import PAD_PURPOSE
+from protocols.key_sink.schedule import SinkLevel
+from protocols.schemes.photon_alice import PhotonAlice
 from protocols.schemes.photon_bob import PhotonBob
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
+from protocols.schemes.transcript import NOTHING_SAID
 from scqc.core.errors import CaptureError
-from scqc.core.records import KeyBlock
-from scqc.runs import exchange
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import parse_config
+from scqc.runs.offline import Told
+from scqc.runs.parties.alice import NextBlock
+from scqc.runs.parties.block import ALICE_NAME, RECEIVED_NAME, BlockName
+from scqc.runs.parties.bob import Captured
+from scqc.runs.parties.keys import shares_of
+from scqc.runs.parties.pair import Pair, both_ends
+from scqc.runs.parties.photon_alice import read_block
+from scqc.runs.parties.photon_bob import PhotonReceived
 from scqc.runs.photon.config import PhotonConfig
-from scqc.runs.photon.pads import JournaledPads, sink_level
+from scqc.runs.photon.pads import sink_level
 from scqc.runs.photon.prepare import BlockMessage
-from scqc.runs.photon.receive import ReceivedBlock, receive_block
+from scqc.runs.photon.receive import ReceivedBlock
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
-from scqc.runs.sinks import Keys, Sinks, link_keys, open_sinks, party_entropy
-from scqc.store.results import SentMessage, read_transcript, write_transcript
-from scqc.store.slot_record import read_slot_record
+from scqc.runs.sinks import Sinks, open_sinks
 from scqc.store.tag_capture import TagCapture, open_tag_capture
 
-ALICE_NAME, BOB_NAME = "alice.scqc", "bob.scqc"
-CAPTURE_NAME = "capture.h5"
-TRANSCRIPT_NAME = "transcript.scqc"
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What only Alice knows of a block.
+
+    Parameters
+    ----------
+    alice : PhotonAlice
+        After the conversation.
+    prepared : ndarray, shape (n_slots,), uint8 [code]
+        Her slots.
+    wanted : bytes
+        What was to be delivered.
+    """
+
+    alice: PhotonAlice
+    prepared: NDArray[np.uint8] = field(repr=False)
+    wanted: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """Everything about a distilled block; only this program holds both parties.
+    """Everything about a distilled block.
 
     Parameters
     ----------
     block : int
-    alice, bob : the parties after their conversation
-    prepared : ndarray, shape (n_slots,), uint8 [code]
-        Alice's slots.
+    bob : PhotonBob
+        After the conversation.
     received : ReceivedBlock
-    wanted : bytes
-        What was to be delivered.
+    sent : Sent or None
+        None in a program that plays Bob alone.
     delivered : bytes or None
         What Bob got; None if there was nothing to send, or it was lost.
     levels : tuple of SinkLevel
-        Alice's sink before and after.
+        A party's sink before and after: Alice's if she is here, else Bob's.
     refilled_bits : int
         Fresh pad [bit].
     """
 
     block: int
-    alice: PhotonAlice
     bob: PhotonBob
-    prepared: NDArray[np.uint8] = field(repr=False)
     received: ReceivedBlock = field(repr=False)
-    wanted: bytes = field(repr=False)
+    sent: Sent | None = field(repr=False)
     delivered: bytes | None = field(repr=False)
     levels: tuple[SinkLevel, SinkLevel]
     refilled_bits: int
@@ -106,42 +114,19 @@ def process_tag_capture(
     timing = Timing()
     with open_tag_capture(capture) as opened:
         config = config_of(opened)
-        block = int(json.loads(opened.header.layout_json)["block"])
-        home = capture.parent if alice is None else alice.parent
+        number = int(json.loads(opened.header.layout_json)["block"])
+        name = BlockName(opened.header.run_uuid, number)
         with (
-            Journal(folder, opened.header.run_uuid) as journal,
+            Journal(folder, name.run_uuid) as journal,
             open_sinks(config, folder, config.keys.start_pad_bits) as sinks,
         ):
-            places = Places(home if alice is None else alice, capture.parent, folder)
-            result = process_block(
-                opened, places, (block, sinks), progress, journal, timing
-            )
+            pair = Pair(config, both_ends(config, sinks, journal), sinks)
+            record = capture.parent / ALICE_NAME if alice is None else alice
+            pair.alice.expect(NextBlock(name, record), len(opened.complete_bursts()))
+            captured = Captured(name, folder, capture, NOTHING_SAID)
+            told = journal, progress, timing
+            result = distil_photon(pair, opened, captured, (record, sinks), told)
             return finish_run([result], config, folder, timing, progress, journal)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the files of a block are.
-
-    Parameters
-    ----------
-    alice : Path
-        Alice's record, or the folder it is in.
-    earlier : Path
-        Folder of the capture: with what Bob's modulator was set to, and the
-        transcript of an earlier processing, if there was one.
-    folder : Path
-        Where results go.
-    """
-
-    alice: Path
-    earlier: Path
-    folder: Path
-
-    @property
-    def alice_record(self) -> Path:
-        """The file with what Alice prepared."""
-        return self.alice / ALICE_NAME if self.alice.is_dir() else self.alice
 
 
 def config_of(opened: TagCapture) -> PhotonConfig:
@@ -166,23 +151,25 @@ def config_of(opened: TagCapture) -> PhotonConfig:
     return config
 
 
-def process_block(
+def distil_photon(
+    pair: Pair,
     opened: TagCapture,
-    places: Places,
-    what: tuple[int, Sinks],
-    progress: Progress,
-    journal: Journal,
-    timing: Timing,
+    captured: Captured,
+    alices: tuple[Path, Sinks],
+    told: Told,
 ) -> BlockResult:
     """Receive a block, let the parties talk, store the key, deliver the message.
 
     Parameters
     ----------
+    pair : Pair
+        Its Alice knows the block.
     opened : TagCapture
-    places : Places
-    what : tuple of int and both sinks
-        Number of the block within its run.
-    progress, journal, timing
+    captured : Captured
+        The same.
+    alices : tuple of Path and Sinks
+        Alice's record, or the folder it is in; both sinks.
+    told : tuple of Journal, Progress and Timing
 
     Raises
     ------
@@ -190,100 +177,64 @@ def process_block(
         Typed by cause. No key is stored then, and a pad that was spent stays
         spent.
     """
-    block, sinks = what
-    config, run_uuid = config_of(opened), opened.header.run_uuid
-    bases = _bob_bases(places, run_uuid) if config.active_basis else None
-    received = receive_block(opened, config, (block, bases), progress, timing)
+    journal, progress, timing = told
+    record, sinks = alices
+    config = config_of(opened)
+    received: PhotonReceived = pair.bob_scheme.receive(opened, progress, timing)
+    path = record / ALICE_NAME if record.is_dir() else record
     with timing.stage("read alice"):
-        n_bursts = len(received.bursts)
-        prepared, message = _alice_record(places.alice_record, run_uuid, n_bursts)
-    before = _level_before(config, sinks[0], message)
-    if message.payload and config.security.encoding == "masked":
-        # Refused before anything is said: a claimed block has no second try.
-        plan_block(before, 8 * len(message.payload), 1)
-    earlier = _public_seed(places.earlier / TRANSCRIPT_NAME, run_uuid)
+        run_uuid = captured.name.run_uuid
+        prepared, message = read_block(path, run_uuid, received.n_bursts)
+    before = _level_before(config, sinks, message)
     progress.stage("key distillation")
     with timing.stage("key distillation"):
-        # Words of a block are published once: a second codeword on the same
-        # detections would tell the difference of two padded messages.
-        for sink in sinks:
-            sink.claim(run_uuid, block)
-        alice, bob, said = _converse(
-            (prepared, received, message),
-            (config, f"{run_uuid}/{block}"),
-            _pads(config, sinks, journal),
-            link_keys(sinks, simulated=config.sim is not None),
-            earlier,
-        )
-    write_transcript(places.folder / TRANSCRIPT_NAME, run_uuid, said)
-    refilled = _store_keys((alice, bob), sinks, config, (run_uuid, block), journal)
-    delivered = _delivered(alice, bob)
+        alice, bob = pair.distil(received, captured, captured.folder)
+    sent = Sent(_checked(alice), prepared, message.payload)
+    level = (before, sink_level(config, sinks[0]))
+    return finish_block(config, received, bob, (sent, level), (captured, journal))
+
+
+def finish_block(
+    config: PhotonConfig,
+    received: PhotonReceived,
+    bob: Any,
+    known: tuple[Sent | None, tuple[SinkLevel, SinkLevel]],
+    places: tuple[Captured, Journal],
+) -> BlockResult:
+    """Deliver the message of a block, and gather what is known of it.
+
+    Parameters
+    ----------
+    config : PhotonConfig
+    received : PhotonReceived
+    bob : PhotonBob
+    known : tuple of Sent, or None in Bob's program, and of levels before and after
+    places : tuple of Captured and Journal
+    """
+    captured, journal = places
+    number = captured.name.number
+    delivered = _delivered(bob)
     if delivered is not None:
-        _write_secret(places.folder / "payload.received", delivered)
-        journal.write("payload", f"block {block}: {len(delivered)} bytes delivered")
-    return BlockResult(
-        block,
-        alice,
-        bob,
-        prepared,
-        received,
-        message.payload,
-        delivered,
-        (before, sink_level(config, sinks[0])),
-        refilled,
-    )
+        _write_secret(captured.folder / RECEIVED_NAME, delivered)
+        journal.write("payload", f"block {number}: {len(delivered)} bytes delivered")
+    refilled = 0
+    shares = shares_of(config)(captured.name, bob)
+    for part in shares:
+        n, what = part.key.n_bits, f"{part.purpose} {part.direction}".strip()
+        journal.write("key", f"block {number}: {n} bits stored as {what} at each end")
+        refilled += n if part.purpose == PAD_PURPOSE else 0
+    sent, levels = known
+    return BlockResult(number, bob, received.block, sent, delivered, levels, refilled)
 
 
-def _alice_record(
-    path: Path, run_uuid: str, n_bursts: int
-) -> tuple[NDArray[np.uint8], BlockMessage]:
-    """Return what Alice prepared for the first `n_bursts` bursts, and the message."""
-    if not path.exists():
-        raise CaptureError(
-            f"{path}: Alice's record is missing; without it Bob has nobody to talk to"
-        )
-    record = read_slot_record(path)
-    if record.run_uuid != run_uuid:
-        raise CaptureError(
-            f"{path}: of run {record.run_uuid}, the capture is of run {run_uuid}"
-        )
-    if len(record.bursts) < n_bursts:
-        raise CaptureError(
-            f"{path}: {len(record.bursts)} bursts, the capture has {n_bursts}"
-        )
-    prepared = np.concatenate(record.bursts[:n_bursts])
-    return prepared, BlockMessage.unpacked(record.message)
-
-
-def _bob_bases(places: Places, run_uuid: str) -> list[NDArray[np.uint8]]:
-    """Return what Bob's modulator was set to, burst by burst."""
-    path = places.earlier / BOB_NAME
-    if not path.exists():
-        raise CaptureError(f"{path}: what Bob's modulator was set to is missing")
-    record = read_slot_record(path)
-    if record.run_uuid != run_uuid:
-        raise CaptureError(
-            f"{path}: of run {record.run_uuid}, the capture is of run {run_uuid}"
-        )
-    return [slots.basis(burst) for burst in record.bursts]
-
-
-def _public_seed(transcript: Path, run_uuid: str) -> bytes | None:
-    """Return the order of the key bits of an earlier processing, if any."""
-    if not transcript.exists():
-        return None
-    owner, messages = read_transcript(transcript)
-    if owner != run_uuid:
-        return None
-    for message in messages:
-        said = decode(message.frame)
-        if isinstance(said, CheckBits):
-            return said.permutation_seed
-    return None
+def _checked(alice: object) -> PhotonAlice:
+    if not isinstance(alice, PhotonAlice):
+        raise CaptureError(f"alice is of another scheme: {type(alice).__name__}")
+    return alice
 
 
 def _level_before(
-    config: PhotonConfig, sink: KeySink, message: BlockMessage
+    config: PhotonConfig, sinks: Sinks, message: BlockMessage
 ) -> SinkLevel:
     """Return Alice's level before the block; a direct word spent its pad earlier.
 
@@ -292,8 +243,8 @@ def _level_before(
     """
     spent = sum(part.n_bits for part in message.pads)
     for part in message.pads:
-        sink.burn_upto(part.identifier, part.start_bit + part.n_bits)
-    level = sink_level(config, sink)
+        sinks[0].burn_upto(part.identifier, part.start_bit + part.n_bits)
+    level = sink_level(config, sinks[0])
     return replace(level, pad_bits=level.pad_bits + spent)
 
 
@@ -305,117 +256,9 @@ def _write_secret(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-Pads = tuple[JournaledPads, JournaledPads]
-
-
-def _pads(config: PhotonConfig, sinks: Sinks, journal: Journal) -> Pads:
-    """Return both parties' message pads."""
-    alice, bob = sinks
-    return (
-        JournaledPads(config, alice, journal, "alice"),
-        JournaledPads(config, bob, journal, "bob"),
-    )
-
-
-def _converse(
-    have: tuple[NDArray[np.uint8], ReceivedBlock, BlockMessage],
-    what: tuple[PhotonConfig, str],
-    pads: Pads,
-    keys: tuple[Keys, Keys],
-    seed: bytes | None,
-) -> tuple[PhotonAlice, PhotonBob, list[SentMessage]]:
-    """Let the parties talk over an in-process link until both are done.
-
-    Raises
-    ------
-    PeerError, ProtocolAbort
-        If either party stops the exchange.
-    """
-    prepared, received, message = have
-    config, link = what
-    settings = (config.decoy, config.security)
-    block = link.rpartition("/")[2]
-    alice = PhotonAlice(
-        prepared,
-        _outgoing(message, config, pads[0]),
-        settings,
-        party_entropy(config, f"alice/words/{block}"),
-        link,
-        keys[0],
-    )
-    bob = PhotonBob(
-        received.received,
-        settings,
-        party_entropy(config, f"bob/{block}"),
-        link,
-        keys[1],
-        pads[1],
-        seed,
-    )
-    said = exchange.converse(alice, bob)
-    return alice, bob, said
-
-
-def _outgoing(
-    message: BlockMessage, config: PhotonConfig, pads: JournaledPads
-) -> Outgoing:
-    """Return the message and where its pad comes from, or came from."""
-    if config.security.encoding == "direct" and message.pads:
-        # Spent before the light was sent; the bits themselves are in the light.
-        nothing = np.zeros(0, dtype=np.uint8)
-        spent = Pad(nothing, message.pads, message.pad_epsilon)
-        return Outgoing(message.bits, pads, spent)
-    return Outgoing(message.bits, pads)
-
-
-def _delivered(alice: PhotonAlice, bob: PhotonBob) -> bytes | None:
+def _delivered(bob: PhotonBob) -> bytes | None:
     """Return the message as Bob has it; None if none was sent or it was lost."""
     bits = bob.message()
-    if not alice.sent_bits or bits.size != alice.sent_bits:
+    if not bob.message_bits or bits.size != bob.message_bits:
         return None
     return np.packbits(bits).tobytes()
-
-
-def _store_keys(
-    parties: tuple[PhotonAlice, PhotonBob],
-    sinks: Sinks,
-    config: PhotonConfig,
-    name: tuple[str, int],
-    journal: Journal,
-) -> int:
-    """Put each party's key into its own sink; return the fresh message pad [bit].
-
-    The first bits pay for the tags of the next block. The rest is pad for messages,
-    or key for others where the scheme has no messages.
-    """
-    run_uuid, block = name
-    rest = PAD_PURPOSE if config.carries_payload else KEY_PURPOSE
-    direction = ALICE_TO_BOB if config.carries_payload else ""
-    shares = [
-        (AUTHENTICATION_PURPOSE, ALICE_TO_BOB, TAG_PAD_BITS),
-        (AUTHENTICATION_PURPOSE, BOB_TO_ALICE, TAG_PAD_BITS),
-        (rest, direction, None),
-    ]
-    left = 0
-    for party, sink in zip(parties, sinks, strict=True):
-        packed, n_bits = party.key()
-        if n_bits <= 2 * TAG_PAD_BITS:
-            continue
-        at = 0
-        for purpose, towards, size in shares:
-            n = n_bits - at if size is None else size
-            piece = np.unpackbits(np.frombuffer(packed, np.uint8), count=n_bits)
-            key = KeyBlock(
-                identifier=f"{run_uuid}/{block}/{purpose}/{towards}".rstrip("/"),
-                bits=np.packbits(piece[at : at + n]).tobytes(),
-                n_bits=n,
-                epsilon=party.epsilon,
-                simulated=config.sim is not None,
-                provenance={"run_uuid": run_uuid, "block": str(block)},
-            )
-            sink.put(key, purpose, towards)
-            at += n
-        left = n_bits - 2 * TAG_PAD_BITS
-    if left:
-        journal.write("key", f"block {block}: {left} bits stored as {rest} at each end")
-    return left if config.carries_payload else 0

@@ -79,7 +79,7 @@ def summarise(
 
 
 def _payload(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
-    wanted = max((len(r.wanted) for r in results), default=0)
+    wanted = max((len(r.sent.wanted) for r in results if r.sent), default=0)
     got = [r for r in results if r.delivered is not None]
     entry: dict[str, Any] = {
         "delivered": bool(got),
@@ -90,8 +90,8 @@ def _payload(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, 
     if got:
         pad = got[0].bob.pad
         entry["epsilon"] = pad.epsilon + got[0].bob.forgery_probability if pad else 0.0
-    elif wanted:
-        sent = [r for r in results if r.alice.sent_bits]
+    elif wanted or any(r.bob.message_bits for r in results):
+        sent = [r for r in results if r.bob.message_bits]
         entry["problem"] = (
             "a frame of the message did not reconcile; its pad stays spent"
             if sent
@@ -100,21 +100,32 @@ def _payload(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, 
     return entry
 
 
-def _counts_by_intensity(result: BlockResult) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return detections and slots sent, by intensity; public slots left out."""
-    detected = slots.intensity(result.prepared[result.received.received.places])
+def _counts_by_intensity(
+    result: BlockResult, config: PhotonConfig
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return detections and slots sent, by intensity; public slots left out.
+
+    Bob alone knows the slots sent only as the shares that were agreed.
+    """
+    detected = np.bincount(result.bob.intensities, minlength=3)[:3]
+    if result.sent is None:
+        n_slots = result.received.received.n_slots
+        public = n_slots / config.link.sync_every
+        shares = np.array(config.decoy.intensities.probabilities)
+        return detected, np.rint((n_slots - public) * shares).astype(np.int64)
     # Tallied over the 32 slot bytes, not slot by slot: there are many slots.
-    pieces = np.array_split(result.prepared, result.prepared.size // PIECE + 1)
+    prepared = result.sent.prepared
+    pieces = np.array_split(prepared, prepared.size // PIECE + 1)
     codes = np.sum([np.bincount(part, minlength=32) for part in pieces], axis=0)
     codes = codes[: slots.SYNC_FLAG]
     kinds = slots.intensity(np.arange(slots.SYNC_FLAG, dtype=np.uint8))
     sent = np.bincount(kinds, weights=codes, minlength=3)[:3].astype(np.int64)
-    return np.bincount(detected, minlength=3)[:3], sent
+    return detected, sent
 
 
 def _quantum(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
-    detected = np.sum([_counts_by_intensity(r)[0] for r in results], axis=0)
-    sent = np.sum([_counts_by_intensity(r)[1] for r in results], axis=0)
+    detected = np.sum([_counts_by_intensity(r, config)[0] for r in results], axis=0)
+    sent = np.sum([_counts_by_intensity(r, config)[1] for r in results], axis=0)
     check = [r.bob.check for r in results]
     n_check = sum(c.total for c in check)
     gains = (detected / np.maximum(sent, 1)).tolist()
@@ -144,7 +155,7 @@ def _bounds(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, A
     keys = [d.key for d in found if d is not None]
     single, sifted = sum(b.single for b in bounds), sum(k.total for k in keys)
     weights = [max(b.single, 1.0) for b in bounds]
-    sent = sum(int(_counts_by_intensity(r)[1].sum()) for r in results)
+    sent = sum(int(_counts_by_intensity(r, config)[1].sum()) for r in results)
     single_slots = sent * config.decoy.z_share * config.decoy.intensities.sends(1)
     return {
         # Yield of single photons in the key basis: detections per such slot.
@@ -241,9 +252,9 @@ def _reconciliation(results: Sequence[BlockResult]) -> dict[str, Any]:
 
 
 def _sink(results: Sequence[BlockResult]) -> dict[str, Any]:
-    """Return the level of Alice's message pad through the run [bit]."""
+    """Return the level of a party's message pad through the run [bit]."""
     first, last = results[0].levels[0], results[-1].levels[1]
-    consumed = sum(r.alice.sent_bits for r in results)
+    consumed = sum(r.bob.message_bits for r in results)
     refilled = sum(r.refilled_bits for r in results)
     left = blocks_to_depletion(last, consumed / len(results), refilled / len(results))
     return {
@@ -260,10 +271,11 @@ def _sink(results: Sequence[BlockResult]) -> dict[str, Any]:
 def _key(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
     agree, bits = True, 0
     for result in results:
-        agree &= result.alice.key() == result.bob.key()
+        if result.sent is not None:
+            agree &= result.sent.alice.key() == result.bob.key()
         bits += result.bob.key()[1]
     found = [r.bob.distillation for r in results if r.bob.distillation is not None]
-    n_slots = sum(r.prepared.size for r in results)
+    n_slots = sum(r.received.received.n_slots for r in results)
     entry: dict[str, Any] = {
         "secret_bits": bits,
         "secret_bits_per_slot": bits / n_slots,
@@ -287,16 +299,18 @@ def _bursts(
     """Return counts per burst: detections, their rate, gains, check errors."""
     link, rows = config.link, []
     for result in results:
-        received, alice = result.received.received, result.prepared
+        received, bob = result.received.received, result.bob
         of_burst = received.places // link.burst_slots
-        found = alice[received.places]
-        in_check = (received.bases == slots.X) & (slots.basis(found) == slots.X)
-        wrong = in_check & (received.bits != slots.bit(found))
+        in_check = (received.bases == slots.X) & (bob.alice_bases == slots.X)
         table = np.bincount(
-            3 * of_burst + slots.intensity(found), minlength=3 * link.bursts
+            3 * of_burst + bob.intensities, minlength=3 * link.bursts
         ).reshape(-1, 3)
         checks = np.bincount(of_burst[in_check], minlength=link.bursts)
-        errors = np.bincount(of_burst[wrong], minlength=link.bursts)
+        errors = None
+        if result.sent is not None:
+            found = result.sent.prepared[received.places]
+            wrong = in_check & (received.bits != slots.bit(found))
+            errors = np.bincount(of_burst[wrong], minlength=link.bursts)
         for number, burst in enumerate(result.received.bursts):
             row: dict[str, Any] = {"block": result.block, "burst": number}
             row["detections"] = dict(
@@ -305,7 +319,9 @@ def _bursts(
             row["rate_hz"] = float(
                 table[number].sum() * link.slot_rate_hz / link.burst_slots
             )
-            row["check"] = [int(checks[number]), int(errors[number])]
+            if errors is not None:
+                # Bob is told how many of all bursts, not of which.
+                row["check"] = [int(checks[number]), int(errors[number])]
             if burst is not None:
                 row["delay_s"], row["df"] = burst.clock.delay_s, burst.clock.df
                 row["public"] = [
@@ -385,7 +401,7 @@ def _plots(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, An
     phases = np.sum([b.report.counts.phases for b in _locked(results)], axis=0)
     levels = [results[0].levels[0].pad_bits]
     for result in results:
-        levels += [levels[-1] - result.alice.sent_bits, result.levels[1].pad_bits]
+        levels += [levels[-1] - result.bob.message_bits, result.levels[1].pad_bits]
     return {
         "phases": phases,
         "gate": config.bob.receiver.gate,
