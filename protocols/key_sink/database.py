@@ -18,6 +18,11 @@ from scqc.core.errors import KeySinkError
 
 BUSY_TIMEOUT_S = 10.0
 
+#: What to do with a file that cannot be trusted.
+DAMAGED = (
+    "`scqc keys burn` it, move it away, then `scqc keys load` a new start key at both "
+    "ends; never put an old copy in its place"
+)
 #: What to do, by the primary code of SQLite's error.
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: free space and start again; nothing was "
@@ -26,8 +31,7 @@ _ADVICE = {
     "by this user",
     sqlite3.SQLITE_BUSY: "another program holds the sink: end it, or wait",
     sqlite3.SQLITE_LOCKED: "another program holds the sink: end it, or wait",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: move it away, `scqc keys load` a new "
-    "start key at both ends; never put an old copy in its place",
+    sqlite3.SQLITE_CORRUPT: f"the file is damaged: {DAMAGED}",
     sqlite3.SQLITE_NOTADB: "this is no key sink: look at the path; never put an old "
     "copy in its place",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: look at the path and the mode "

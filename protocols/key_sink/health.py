@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from protocols.key_sink.database import Database
+from protocols.key_sink.database import DAMAGED, Database
 from scqc.core.errors import KeySinkError
 
 #: Digest before the first entry.
@@ -84,7 +84,5 @@ def _chained(before: bytes, entry: tuple[Any, ...]) -> bytes:
 
 def _broken(db: Database, serial: int) -> KeySinkError:
     return KeySinkError(
-        f"key sink {db.path}: its journal was changed at entry {serial}; nothing in "
-        "this file can be trusted: `scqc keys burn` it, then `scqc keys load` a new "
-        "start key at both ends"
+        f"key sink {db.path}: its journal was changed at entry {serial}: {DAMAGED}"
     )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from protocols.key_sink import health, migrate, schema, spending
-from protocols.key_sink.database import Database
+from protocols.key_sink.database import DAMAGED, Database
 from scqc.core.errors import KeySinkError
 
 #: Entries of the journal that are checked at every opening.
 _CHECKED_ENTRIES = 256
 
 
-def prepare(db: Database) -> None:
+def prepare(db: Database, *, checked: bool = True) -> None:
     """Bring a file to this format, check it, and erase what a crash left to erase.
+
+    Parameters
+    ----------
+    db : Database
+    checked : bool
+        False to open a damaged file, in order to burn it.
 
     Raises
     ------
@@ -33,11 +39,13 @@ def prepare(db: Database) -> None:
             if version:
                 migrate.take_over(db, version)
             db.execute(f"PRAGMA user_version={schema.VERSION}")
+    if checked:
+        _check(db)
+    spending.sweep(db)
+
+
+def _check(db: Database) -> None:
     ((verdict,),) = db.rows("PRAGMA quick_check(1)")
     if verdict != "ok":
-        raise KeySinkError(
-            f"key sink {db.path}: damaged: {verdict}; move it away, `scqc keys load` a "
-            "new start key at both ends; never put an old copy in its place"
-        )
+        raise KeySinkError(f"key sink {db.path}: damaged: {verdict}; {DAMAGED}")
     health.verify(db, last=_CHECKED_ENTRIES)
-    spending.sweep(db)

@@ -50,6 +50,8 @@ class KeySink:
         Database file; created with mode 0600 when absent.
     create : bool
         False: an absent file is an error.
+    checked : bool
+        False to open a damaged file, in order to burn it.
 
     Raises
     ------
@@ -57,11 +59,17 @@ class KeySink:
         If the file is absent, damaged, of a newer version, or open to others.
     """
 
-    def __init__(self, path: str | os.PathLike[str], create: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        create: bool = True,
+        *,
+        checked: bool = True,
+    ) -> None:
         self.path = Path(path)
         self.db = Database(self.path, create)
         try:
-            opening.prepare(self.db)
+            opening.prepare(self.db, checked=checked)
         except KeySinkError:
             self.db.close()
             raise

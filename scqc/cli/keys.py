@@ -12,7 +12,7 @@ from scqc.cli.arguments import Debug, Json
 from scqc.cli.output import reporting, show
 
 Sink = Annotated[Path, typer.Argument(help="Key sink, an SQLite file.")]
-_COLUMNS = ("identifier", "purpose", "n_bits", "available_bits", "simulated")
+_COLUMNS = ("identifier", "purpose", "state", "n_bits", "available_bits", "simulated")
 
 keys_app = typer.Typer(help="Look into a key sink, take key out, put start key in.")
 delivery.add_to(keys_app)
@@ -56,7 +56,13 @@ def keys_take(
 
 @keys_app.command("provision")
 def keys_provision(
-    directory: Annotated[Path, typer.Argument(help="Gets both parties' sinks.")],
+    where: Annotated[
+        Path,
+        typer.Argument(
+            help="New FILE.key to carry to both ends, or a directory that gets both "
+            "parties' sinks.",
+        ),
+    ],
     bits: Annotated[int, typer.Option(help="Pad per direction.", min=8)] = 65536,
     message_bits: Annotated[
         int, typer.Option(help="Pad for messages from Alice to Bob.", min=0)
@@ -65,9 +71,65 @@ def keys_provision(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write the same start key into both parties' sinks."""
+    """Draw a start key: into a file, or into both sinks of one computer."""
     with reporting(as_json, debug):
-        from scqc.runs.keys import provision_keys
+        from scqc.runs.keys import provision_keys, write_start_key
 
-        stored = provision_keys(directory, bits, name, message_bits)
-    show({"directory": str(directory), "blocks": stored}, as_json)
+        if where.suffix == ".key" and not where.is_dir():
+            shown = write_start_key(where, bits, name, message_bits)
+        else:
+            stored = provision_keys(where, bits, name, message_bits)
+            shown = {"directory": str(where), "blocks": stored}
+    show(shown, as_json)
+
+
+@keys_app.command("load")
+def keys_load(
+    file: Annotated[Path, typer.Argument(help="Start key that was carried here.")],
+    sink: Annotated[Path, typer.Argument(help="Key sink; made if there is none.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put a start key into a sink. Then destroy the file, and compare fingerprints."""
+    with reporting(as_json, debug):
+        from scqc.runs.keys import load_start_key
+
+        loaded = load_start_key(file, sink)
+    show(loaded, as_json)
+
+
+@keys_app.command("fingerprint")
+def keys_fingerprint(sink: Sink, as_json: Json = False, debug: Debug = False) -> None:
+    """Show what both ends must have alike; it tells nothing about the key."""
+    with reporting(as_json, debug):
+        from scqc.runs.keys import sink_fingerprint
+
+        found = sink_fingerprint(sink)
+    show(found, as_json)
+
+
+@keys_app.command("check")
+def keys_check(sink: Sink, as_json: Json = False, debug: Debug = False) -> None:
+    """Check the file, its journal and every bit that is left; show the levels."""
+    with reporting(as_json, debug):
+        from scqc.runs.keys import check_sink
+
+        found = check_sink(sink)
+    show(found, as_json)
+
+
+@keys_app.command("burn")
+def keys_burn(
+    sink: Sink,
+    identifier: Annotated[
+        str | None, typer.Option("--id", help="Only this block.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Erase everything in a sink: after a restored backup, or a broken journal."""
+    with reporting(as_json, debug):
+        from scqc.runs.keys import burn_sink
+
+        burnt = burn_sink(sink, identifier)
+    show(burnt, as_json)

@@ -36,6 +36,10 @@ COMMANDS = [
     ["keys", "list"],
     ["keys", "take"],
     ["keys", "provision"],
+    ["keys", "load"],
+    ["keys", "fingerprint"],
+    ["keys", "check"],
+    ["keys", "burn"],
     ["config", "check"],
     ["config", "show"],
     ["config", "schema"],
@@ -238,12 +242,12 @@ def test_inspect(problem, code, monkeypatch, capsys):
 
 def test_keys_from_start_to_file(capsys):
     assert cli.main(["keys", "provision", "keys", "--bits", "1024", "--json"]) == 0
-    assert len(one_object(capsys)["blocks"]) == 4
+    assert len(one_object(capsys)["blocks"]) == 5
     assert cli.main(["keys", "provision", "keys", "--bits", "1024"]) == 8
     assert "stored before" in capsys.readouterr().err
     assert cli.main(["keys", "list", "keys/bob.sqlite", "--json"]) == 0
     blocks = one_object(capsys)["blocks"]
-    assert {b["n_bits"] for b in blocks} == {128, 1024}
+    assert {b["n_bits"] for b in blocks} == {128, 256, 1024}
     assert not any("bits" in b for b in blocks)
     assert cli.main(["keys", "provision", "keys", "--bits", "9", "--name", "x"]) == 8
     # Start key is no message key: nothing can be taken, and no file is left.
