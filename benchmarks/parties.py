@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import delivery
+from benchmarks import delivery, link
 from benchmarks.table import print_table
 
 Rows = list[dict[str, Any]]
@@ -21,6 +21,10 @@ PARTS: dict[str, tuple[str, Callable[[bool], Rows]]] = {
     "delivery": (
         "key requests over mutual TLS",
         lambda quick: delivery.figures(500 if quick else 5000),
+    ),
+    "link": (
+        "messages between the two programs",
+        lambda quick: link.figures(10_000 if quick else 100_000),
     ),
 }
 
