@@ -40,8 +40,8 @@ test-hw: $(READY)
 		$(wildcard tests/contract/test_*_role.py tests/contract/test_*_roles.py) \
 		--hw-config=$(CONFIG) $(if $(ALLOW_LIGHT),--allow-light)
 
-# Drivers of other projects (QCoDeS, PyMeasure) on the emulators; installs them into
-# an environment of its own.
+# Programs of other projects on ours: drivers (QCoDeS, PyMeasure) on the emulators, a
+# client and a fuzzer on key delivery; installs them into an environment of its own.
 interop: $(INTEROP)
 	.venv-interop/bin/pytest -q tests/interop -o filterwarnings=default
 

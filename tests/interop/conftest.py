@@ -1,12 +1,13 @@
-"""Drivers of other projects; collected only where they are installed."""
+"""Programs of other projects; collected only where they are installed."""
 
 from importlib.util import find_spec
 
 import pytest
 
+PACKAGES = ("qcodes", "pymeasure", "etsi_qkd_014_client", "schemathesis")
 collect_ignore_glob = (
     []
-    if find_spec("qcodes") and find_spec("pymeasure")
+    if all(find_spec(name) for name in PACKAGES)
     # Ours are tested without them: see `make interop`.
     else ["test_*.py"]
 )
