@@ -10,8 +10,13 @@ import pytest
 import zmq
 from link_kit import LINK, frames_of, hello
 
+from protocols.key_sink import KeySink, provision
+from protocols.key_sink.resync import Resync
 from protocols.messages import wire
 from protocols.messages.envelope import LARGEST_BYTES
+from protocols.messages.greeting import AliceGreeting, BobGreeting, Terms
+from protocols.messages.session import Hello
+from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
 from scqc.core.errors import (
     ConfigError,
     PeerError,
@@ -19,7 +24,7 @@ from scqc.core.errors import (
     PeerRefused,
     ProtocolAbort,
 )
-from scqc.core.rng import SystemEntropy
+from scqc.core.rng import ReplayEntropy, SystemEntropy
 from scqc.runs.parties.curve import read_link_file, write_link_files
 from scqc.runs.parties.link import LocalLink
 from scqc.runs.parties.sockets import LinkTimes
@@ -28,7 +33,7 @@ from scqc.runs.parties.zmq_server import ZmqServer
 
 pytestmark = pytest.mark.hil
 TIMES = LinkTimes(handshake_s=2.0, notice_s=0.1, silence_s=2.0, lost_s=20.0)
-HASTY = replace(TIMES, silence_s=0.3, lost_s=0.6)
+HASTY = replace(TIMES, silence_s=0.3, lost_s=0.6, slowest_bytes_per_s=1e6)
 PATIENCE_S = 20.0
 
 
@@ -148,6 +153,7 @@ def test_a_mistake_of_the_program_ends_the_service_and_is_not_told(bob, alice, s
     with pytest.raises(PeerError) as caught:
         bob.ask("key", 0, frames_of("key"))
     assert "secret" not in str(caught.value)
+    wait_until(server._service.done)
     with pytest.raises(ZeroDivisionError):
         server.check()
 
@@ -177,6 +183,60 @@ def test_local_and_distant_links_look_alike(bob, alice):
     # In one program her own error comes through, with its own exit code.
     with pytest.raises(ProtocolAbort):
         local.ask("light", 3, frames_of("light"))
+
+
+class Greeter:
+    """An Alice who greets, and nothing else."""
+
+    def __init__(self, terms, sink):
+        self.begin = lambda: AliceGreeting(terms, sink())
+        self.greeting = None
+
+    def answer(self, stream, block, frames):
+        if isinstance(wire.decode(frames[0]), Hello):
+            self.greeting = self.begin()
+        return self.greeting.answer(frames)
+
+
+def test_a_greeting_over_the_wire(keys, tmp_path):
+    with KeySink(tmp_path / "a") as alice, KeySink(tmp_path / "b") as bob:
+        provision([alice, bob], 4096, ReplayEntropy(1, "start"))
+        told = Terms(LINK, "alice", "{}")
+
+        def sink():
+            return Resync(alice, ALICE_TO_BOB, allow_simulated=True)
+
+        with (
+            ZmqServer(
+                "tcp://127.0.0.1:*", keys[0], Greeter(told, sink), TIMES
+            ) as server,
+            ZmqAsker(server.address, keys[1], TIMES) as asker,
+        ):
+            for session in (b"1" * 16, b"2" * 16):
+                greeting = BobGreeting(
+                    Terms(LINK, "bob", "{}"),
+                    Resync(bob, BOB_TO_ALICE, allow_simulated=True),
+                    session,
+                )
+                frames = greeting.start()
+                while frames:
+                    frames = greeting.receive(asker.ask("session", 0, frames))
+                assert greeting.finished
+            misfit = Terms(LINK, "bob", '{"other":1}')
+            sinks = Resync(bob, BOB_TO_ALICE, allow_simulated=True)
+            wrong = BobGreeting(misfit, sinks, b"3" * 16)
+            with pytest.raises(PeerRefused, match="other = absent here, 1 at the peer"):
+                asker.ask("session", 0, wrong.start())
+            # The session before goes on.
+            assert server._end.sessions[0] == b"2" * 16
+
+
+def test_a_link_that_was_closed_says_so(keys, server):
+    asker = ZmqAsker(server.address, keys[1], TIMES)
+    asker.close()
+    asker.close()
+    with pytest.raises(PeerLost, match="was closed"):
+        asker.ask("session", 0, [hello()])
 
 
 # Lost connections ----------------------------------------------------------------

@@ -59,10 +59,12 @@ class LinkTimes:
         return n_bytes / self.slowest_bytes_per_s
 
 
-def asking_socket(context: Context, keys: LinkKeyFile, times: LinkTimes) -> Socket:
-    """Return Bob's socket of one stream, not yet connected."""
+def asking_socket(
+    context: Context, keys: LinkKeyFile, times: LinkTimes, address: str
+) -> Socket:
+    """Return Bob's socket of one stream, not yet connected to `address`."""
     link = context.socket(zmq.DEALER)
-    _set(link, keys, times)
+    _set(link, keys, times, address)
     link.setsockopt(zmq.CURVE_SERVERKEY, keys.peer_public)
     # A request waits for the connection, not in a queue where it would grow old.
     link.setsockopt(zmq.IMMEDIATE, 1)
@@ -82,7 +84,7 @@ def answering_socket(
         If the address cannot be bound.
     """
     link = context.socket(zmq.ROUTER)
-    _set(link, keys, times)
+    _set(link, keys, times, address)
     link.setsockopt(zmq.CURVE_SERVER, 1)
     link.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
     # Without a doorkeeper nobody comes in.
@@ -96,7 +98,8 @@ def answering_socket(
     return link
 
 
-def _set(link: Socket, keys: LinkKeyFile, times: LinkTimes) -> None:
+def _set(link: Socket, keys: LinkKeyFile, times: LinkTimes, address: str) -> None:
+    link.setsockopt(zmq.IPV6, int("[" in address))
     link.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
     link.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
     link.setsockopt(zmq.LINGER, 0)

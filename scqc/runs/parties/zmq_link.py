@@ -7,6 +7,7 @@ but once. Bob gives up when there was no sign of life for too long.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -83,6 +84,8 @@ class ZmqAsker:
         """
         line = self._lines[stream]
         with line.lock:
+            if self.is_closing:
+                raise PeerLost(f"{self.address}: this end of the link was closed")
             channel = self._end.channel(stream, frames)
             channel.wrap(block, frames)
             return line.carry(channel)
@@ -154,8 +157,10 @@ class _Line:
                     coming = len(request) + found.coming_bytes
                     transit_s = times.transit_s(coming)
             elif to_send and ready.get(link, 0) & zmq.POLLOUT:
-                link.send(request, flags=zmq.NOBLOCK, copy=False)
-                to_send, sent_s = False, now_s
+                # The connection may have gone since; then it is sent on the next.
+                with contextlib.suppress(zmq.Again):
+                    link.send(request, flags=zmq.NOBLOCK, copy=False)
+                    to_send, sent_s = False, now_s
             self._give_up(channel, now_s - life_s - transit_s, now_s - begin_s)
             if not to_send and now_s - sent_s > times.silence_s + transit_s:
                 # Connected, and yet nothing comes: only a new connection helps.
@@ -165,11 +170,13 @@ class _Line:
 
     def _opened(self) -> tuple[Socket, Socket]:
         if self._socket is None or self._monitor is None:
-            self._socket = asking_socket(self._owner.context, self._keys, self._times)
+            address = self._owner.address
+            context = self._owner.context
+            self._socket = asking_socket(context, self._keys, self._times, address)
             self._monitor = self._socket.get_monitor_socket(
                 _UP | _DOWN | sum(_HANDSHAKE_FAILED)
             )
-            self._socket.connect(self._owner.address)
+            self._socket.connect(address)
         return self._socket, self._monitor
 
     def _event(self, monitor: Socket) -> int:

@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import zmq
@@ -96,8 +96,8 @@ class ZmqServer:
         self.received = 0
         self.rejected = 0
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._serve, name="alice-link")
-        self._thread.start()
+        self._receiver = ThreadPoolExecutor(1, thread_name_prefix="alice-link")
+        self._service = self._receiver.submit(self._serve)
 
     @property
     def strangers(self) -> int:
@@ -109,17 +109,18 @@ class ZmqServer:
 
         Raises
         ------
-        BaseException
-            An error of the answerer that is none of ours: a mistake in a program.
+        Exception
+            None of ours, from the answerer or from here: a mistake in a program.
         """
-        if self._failure is not None:
-            raise self._failure
+        if self._service.done():
+            self._service.result()
 
     def close(self) -> None:
         """Stop serving; calling it again does nothing."""
         self._closing.set()
         self._rouse()
-        self._thread.join(_JOIN_S)
+        wait([self._service], _JOIN_S)
+        self._receiver.shutdown(wait=False)
 
     def __enter__(self) -> ZmqServer:
         return self
@@ -150,6 +151,8 @@ class ZmqServer:
                     self._woken.recv(4096)
                 self._finish()
                 self._tell()
+            if self._failure is not None:
+                raise self._failure
         finally:
             for worker in self._workers.values():
                 worker.shutdown(wait=False, cancel_futures=True)
