@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 from msgspec import inspect as info
 
 from protocols.messages import photon, wire
+from protocols.messages.distil import DistilMessage
+from protocols.messages.light import LightMessage
+from protocols.messages.session import SessionMessage
 
 counts = st.integers(0, 1 << 40)
 seeds = st.binary(min_size=32, max_size=32)
@@ -27,16 +30,30 @@ def field(kind):
             return st.binary(
                 min_size=kind.min_length or 0, max_size=kind.max_length or 64
             )
+        case info.StrType(pattern=str()):
+            # Names of runs.
+            return st.text("0123456789abcdef-", min_size=1, max_size=64)
         case info.StrType():
             return st.text(max_size=min(kind.max_length, 64))
-        case info.FloatType():
+        case info.FloatType(ge=None, gt=0.0):
+            return st.floats(1e-300, 0.999 * kind.lt)
+        case info.FloatType(ge=None):
             return finite
+        case info.FloatType():
+            return st.floats(kind.ge, 0.999 * kind.lt)
+        case info.LiteralType():
+            return st.sampled_from(kind.values)
+        case info.UnionType():
+            return st.one_of(*map(field, kind.types))
+        case info.NoneType():
+            return st.none()
         case info.BoolType():
             return st.booleans()
         case info.TupleType():
             return st.tuples(*map(field, kind.item_types))
         case info.ListType():
-            return st.lists(field(kind.item_type), max_size=5)
+            least = kind.min_length or 0
+            return st.lists(field(kind.item_type), min_size=least, max_size=5)
         case info.StructType():
             return st.builds(kind.cls, *(field(f.type) for f in kind.fields))
     raise TypeError(kind)
@@ -51,8 +68,16 @@ def field_values(message, name):
 photon_messages = st.one_of(
     [field(info.type_info(kind)) for kind in get_args(photon.PhotonMessage)]
 )
+link_messages = st.one_of(
+    [
+        field(info.type_info(kind))
+        for union in (SessionMessage, LightMessage, DistilMessage)
+        for kind in get_args(union)
+    ]
+)
 messages = st.one_of(
     photon_messages,
+    link_messages,
     st.builds(wire.FrameReport, counts, payloads),
     st.builds(wire.FrameDisclosure, seeds, payloads),
     st.builds(wire.SampleRequest, seeds, counts, counts),

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from protocols.messages.base import Count, Message
 
-RunName = Annotated[str, Meta(pattern=r"^[0-9a-f-]{1,64}$")]
+RunName = Annotated[str, Meta(pattern=r"^[0-9a-f-]{1,64}\Z")]
 Sentence = Annotated[str, Meta(max_length=1000)]
 Positive = Annotated[float, Meta(gt=0.0, lt=1e12)]
 Shutters = Literal["signal", "shot", "electronic"]

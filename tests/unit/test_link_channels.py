@@ -22,7 +22,8 @@ from protocols.messages import envelope as envelopes
 from protocols.messages.channel import KINDS, AskingChannel, Notice, Place
 from protocols.messages.ends import AnsweringEnd, AskingEnd, StrangeSession
 from protocols.messages.envelope import STREAMS, Envelope, pack, unpack
-from protocols.messages.wire import AnyMessage
+from protocols.messages.session import KeyConfirm
+from protocols.messages.wire import AnyMessage, decode, encode
 from scqc.core.errors import KeySinkError, PeerError, PeerRefused
 
 BOB_TO_ALICE, ALICE_TO_BOB = "bob-to-alice", "alice-to-bob"
@@ -338,3 +339,12 @@ def test_what_is_too_large_is_neither_sent_nor_read(monkeypatch):
     with pytest.raises(PeerError, match="4097 frames"):
         many.wrap(0, [b""] * 4097)
     assert many.request is None
+
+
+@pytest.mark.parametrize("name", ["", "0a\n", "../0a", "0A", "0a/1", "0" * 65])
+def test_names_of_runs_are_fit_for_folders(name):
+    message = KeyConfirm("0a-1", 0, bytes(16))
+    tree = msgspec.msgpack.decode(encode(message))
+    assert decode(msgspec.msgpack.encode(tree)) == message
+    with pytest.raises(PeerError):
+        decode(msgspec.msgpack.encode({**tree, "run_uuid": name}))
