@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import delivery_kit as kit
@@ -135,6 +136,34 @@ def test_the_real_store_counts_and_runs_dry(tmp_path):
             found = json.loads(end.answer(status).body)
             assert found["stored_key_count"] == left
             assert end.answer(Call(A1, "GET", ENC)).status == (200 if left else 503)
+
+
+def test_whoever_asks_at_the_same_time_gets_keys_of_his_own(tmp_path):
+    """Two servers on one sink, and threads on each, as after a restart in a hurry."""
+    kit.fill(tmp_path, 1 << 18)
+    call = Call(A1, "GET", f"{ENC}?number=10")
+    with (
+        end_on(tmp_path) as one,
+        end_on(tmp_path) as other,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        answers = list(pool.map(lambda k: (one, other)[k % 2].answer(call), range(40)))
+    assert {answer.status for answer in answers} == {200}
+    keys = [key for answer in answers for key in json.loads(answer.body)["keys"]]
+    assert len({key["key_ID"] for key in keys}) == len({k["key"] for k in keys}) == 400
+
+
+def test_of_many_who_ask_for_one_key_one_gets_it(tmp_path):
+    kit.fill(tmp_path, 1 << 14)
+    with end_on(tmp_path) as end:
+        sent = json.loads(end.answer(Call(A1, "GET", f"{ENC}?number=20")).body)["keys"]
+    calls = [Call(B1, "GET", f"{DEC}?key_ID={key['key_ID']}") for key in sent] * 4
+    with end_on(tmp_path, "bob") as end, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(end.answer, calls))
+    given = [json.loads(a.body)["keys"][0] for a in answers if a.status == 200]
+    assert sorted(key["key_ID"] for key in given) == sorted(k["key_ID"] for k in sent)
+    assert all(key in sent for key in given)
+    assert [a.status for a in answers].count(400) == 60
 
 
 def test_a_damaged_database_is_503_and_the_log_says_what_to_do(tmp_path, caplog):
