@@ -1,9 +1,5 @@
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -173,38 +169,3 @@ def test_start_key_of_a_simulation_is_stamped(sink):
     with pytest.raises(KeySinkError, match="simulated"):
         sink.read_kept(HASH_PURPOSE, "alice-to-bob")
     sink.spend("authentication", "alice-to-bob", 128, allow_simulated=True)
-
-
-TAKER = """
-import sys
-from protocols.key_sink import KeySink
-sink = KeySink(sys.argv[1], create=False)
-while True:
-    print(sink.take(n_bits=8).identifier, flush=True)
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kill -9")
-def test_kill_never_releases_twice(tmp_path):
-    path = tmp_path / "k.db"
-    with KeySink(path) as sink:
-        sink.put(_block(1, n_bits=80_000))
-    seen: list[str] = []
-    for round_number in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", TAKER, str(path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=os.getcwd(),
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )
-        seen.append(child.stdout.readline().strip())
-        time.sleep(0.02 + 0.01 * round_number)
-        child.send_signal(signal.SIGKILL)
-        rest, _ = child.communicate()
-        seen += [line for line in rest.splitlines() if line.endswith("]")]
-    assert len(seen) >= 3
-    assert len(set(seen)) == len(seen)
-    with KeySink(path) as sink:
-        spent = 80_000 - sink.available_bits()
-        assert spent >= 8 * len(seen)
