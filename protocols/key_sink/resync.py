@@ -132,7 +132,7 @@ class Resync:
         """
         db = self._sink.db
         with db.transaction():
-            ((last,),) = db.rows("SELECT coalesce(max(epoch), 0) FROM epochs")
+            last = last_epoch(self._sink)
             nonce = self._entropy.read(16)
             db.execute(
                 "INSERT INTO epochs (epoch, nonce, begun_utc) VALUES (?,?,?)",
@@ -306,6 +306,12 @@ class Resync:
             storing.refuse(self._sink.db, entry.run_uuid, entry.block)
         why = "used up at the other end" if fate == "spent" else "not at the other end"
         return spending.burn_rest(self._sink.db, entry, why)
+
+
+def last_epoch(sink: KeySink) -> int:
+    """Return the number of the last epoch that this end began; 0 before the first."""
+    ((last,),) = sink.db.rows("SELECT coalesce(max(epoch), 0) FROM epochs")
+    return int(last)
 
 
 def check_epochs(sink: KeySink, peer: SinkState) -> None:

@@ -13,8 +13,10 @@ from typing import Literal
 
 from scqc.core.errors import KeySinkError
 
-#: Authentication pad that one block costs, per direction [bit].
+#: Authentication pad that one tag costs [bit].
 TAG_PAD_BITS = 128
+#: That one block costs in the dearer direction: Alice also confirms the key [bit].
+BLOCK_PAD_BITS = 2 * TAG_PAD_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,10 @@ def plan_block(
         If the block cannot be authenticated, or no number of the blocks that
         are left lets the sink pad the message.
     """
-    if level.authentication_bits < TAG_PAD_BITS:
+    if level.authentication_bits < BLOCK_PAD_BITS:
         raise KeySinkError(
             f"key sink: {level.authentication_bits} bits of authentication pad, a "
-            f"block costs {TAG_PAD_BITS} per direction; provision more"
+            f"block costs {BLOCK_PAD_BITS} per direction; provision more"
         )
     if waiting_bits == 0:
         return BlockPlan("key", 0, "nothing to send")

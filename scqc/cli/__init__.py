@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from scqc.cli import align, bench, configs, files, keys, link, running
+from scqc.cli import align, bench, configs, files, keys, link, parties, running
 from scqc.cli.output import show
 
 _CODES = (
@@ -35,6 +35,10 @@ app.command()(bench.devices)
 app.command()(bench.monitor)
 app.command()(align.align)
 app.command("serve-sim")(bench.serve_sim)
+app.command()(parties.alice)
+app.command()(parties.bob)
+app.command()(parties.status)
+app.command()(parties.tell)
 app.add_typer(files.import_app, name="import", no_args_is_help=True)
 app.add_typer(files.export_app, name="export", no_args_is_help=True)
 link.add_to(keys.keys_app)

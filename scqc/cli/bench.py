@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from scqc.cli.arguments import IS_FILE, Config, Debug, Hosts, Json
+from scqc.cli.arguments import IS_FILE, Config, Debug, Hosts, Json, Seed
 from scqc.cli.monitor_view import monitor_view, watch
 from scqc.cli.output import reporting, show
 
@@ -93,13 +93,30 @@ def monitor(
         Console(highlight=False).print(monitor_view(found))
 
 
-def serve_sim(config: Config, as_json: Json = False, debug: Debug = False) -> None:
-    """Serve the emulated instruments of a bench until Ctrl-C."""
+def serve_sim(
+    config: Config,
+    seed: Seed = None,
+    endpoints: Annotated[
+        Path | None, typer.Option(help="File that says where each one listens.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the emulated instruments of a bench until Ctrl-C.
+
+    With --endpoints FILE the two programs of a link find them: give both --lab FILE.
+    """
     with reporting(as_json, debug):
-        from scqc.runs.devices import serve
+        from scqc.runs.devices import serve, write_endpoints
         from scqc.runs.lab_config import load_config
 
-        serve(load_config(config), lambda found: show({"endpoints": found}, as_json))
+        def ready(found: dict[str, str]) -> None:
+            if endpoints is not None:
+                write_endpoints(endpoints, found)
+            show({"endpoints": found}, as_json)
+
+        loaded = load_config(config)
+        serve(loaded if seed is None else loaded.with_seed(seed), ready)
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,23 @@ class KeySettings(ShareSettings):
     start_pad_bits: int = Field(default=1 << 20, ge=0, le=1 << 32)
 
 
+class PeerSettings(Settings):
+    """How the two programs of a link find each other.
+
+    Alice listens at `address`, Bob connects to it. Each end has its key file of
+    ``scqc keys init-link`` in the folder of its key sink, or at `link_file`.
+    """
+
+    address: str = Field(default="tcp://127.0.0.1:7750", pattern=r"^tcp://[^/]+$")
+    link_file: str = ""
+    # Largest difference of the two computers' clocks [s].
+    max_clock_skew_s: float = Field(default=60.0, gt=0.0, le=86_400.0)
+    # Folders of so many blocks are kept; older ones are removed.
+    keep_blocks: int = Field(default=20, ge=1, le=1_000_000)
+    # Blocks that may wait to be distilled while further ones are taken.
+    queue_blocks: int = Field(default=1, ge=1, le=4)
+
+
 class BenchConfig(Settings):
     """The tables that mean the same whatever the scheme."""
 
@@ -34,4 +51,5 @@ class BenchConfig(Settings):
     wiring: WiringSettings
     safety: SafetySettings = SafetySettings()
     keys: KeySettings = KeySettings()
+    peer: PeerSettings = PeerSettings()
     delivery: DeliverySettings | None = None

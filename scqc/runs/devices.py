@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from scqc.core.errors import ConfigError, ConfigProblem, InstrumentError
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.replay import replayed
 from scqc.runs.station import Station, station
+from scqc.store.files import capture_errors, write_atomically
 from sim_backends.wire.replay import read_transcript
 
 Tap = Callable[[Any], Any]
@@ -135,3 +137,16 @@ def serve(
     with station(config.instruments, config.wiring, config.sim) as place:
         ready({name: s.resource for name, s in place.instruments.items()})
         (stop or threading.Event()).wait()
+
+
+def write_endpoints(path: Path, endpoints: dict[str, str]) -> None:
+    """Write where each emulator listens, whole or not at all, for other programs.
+
+    Raises
+    ------
+    CaptureError
+        If the file cannot be written.
+    """
+    with capture_errors(path, "write endpoints"):
+        text = json.dumps({"endpoints": endpoints}, indent=2) + "\n"
+        write_atomically(path, iter([text.encode()]))

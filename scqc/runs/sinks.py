@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from protocols.key_sink.align import align
-from protocols.key_sink.records import AUTHENTICATION_PURPOSE, HASH_PURPOSE
-from protocols.key_sink.schedule import TAG_PAD_BITS
 from protocols.key_sink.sink import KeySink
 from protocols.key_sink.start_key import provision
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from scqc.core.rng import EntropySource, ReplayEntropy, SystemEntropy
 from scqc.runs.lab_config import LabConfig
+from scqc.runs.photon.config import PhotonConfig
+from scqc.store.results import Sender
 
 # Authentication key of a simulated bench: enough for a thousand blocks.
 SIMULATED_START_BITS = 128 * 1024
 Sinks = tuple[KeySink, KeySink]
-Keys = dict[str, LinkKeys]
 
 
 def party_entropy(config: LabConfig, name: str, session: int = 0) -> EntropySource:
@@ -39,6 +37,53 @@ def party_entropy(config: LabConfig, name: str, session: int = 0) -> EntropySour
     return SystemEntropy()
 
 
+def sink_directory(config: LabConfig, home: Path) -> Path:
+    """Return where the key sinks lie: a simulated bench has its own.
+
+    Parameters
+    ----------
+    config : LabConfig
+    home : Path
+        Run folder, or home of a party.
+    """
+    if config.sim is None:
+        return Path(config.keys.directory)
+    named = config.keys.simulated_directory
+    return Path(named) if named else home / "keys"
+
+
+@contextmanager
+def open_sink(config: LabConfig, home: Path, party: Sender) -> Iterator[KeySink]:
+    """Open one party's key sink; a simulated one begins with the start key of its seed.
+
+    Parameters
+    ----------
+    config : LabConfig
+    home : Path
+        Of the party.
+    party : {"alice", "bob"}
+
+    Raises
+    ------
+    KeySinkError
+        If there is none on a real bench, or it is damaged.
+    """
+    directory, simulated = sink_directory(config, home), config.sim is not None
+    if simulated:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with KeySink(directory / f"{party}.sqlite", create=simulated) as sink:
+        if config.sim is not None and not sink.list():
+            start = ReplayEntropy(config.sim.seed, "start key")
+            pad_bits = config.keys.start_pad_bits if carries_message_pad(config) else 0
+            provision([sink], SIMULATED_START_BITS, start, pad_bits=pad_bits)
+        yield sink
+
+
+def carries_message_pad(config: LabConfig) -> bool:
+    """Return whether messages of this scheme are padded from the sink."""
+    return isinstance(config, PhotonConfig) and config.carries_payload
+
+
 @contextmanager
 def open_sinks(
     config: LabConfig, folder: Path, start_pad_bits: int = 0
@@ -54,10 +99,8 @@ def open_sinks(
         Pad for messages that such a bench begins with [bit].
     """
     simulated = config.sim is not None
-    directory = Path(config.keys.directory)
+    directory = sink_directory(config, folder)
     if simulated:
-        named = config.keys.simulated_directory
-        directory = Path(named) if named else folder / "keys"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         KeySink(directory / "alice.sqlite", create=simulated) as alice,
@@ -70,29 +113,3 @@ def open_sinks(
         # A crash may have stopped an earlier run between the two.
         align(alice, bob)
         yield alice, bob
-
-
-def link_keys(sinks: Sinks, *, simulated: bool) -> tuple[Keys, Keys]:
-    """Draw each party's authentication keys from its own sink.
-
-    Raises
-    ------
-    KeySinkError
-        If a sink cannot pay for the tags.
-    """
-
-    def draw(sink: KeySink) -> Keys:
-        return {
-            direction: LinkKeys(
-                sink.read_kept(HASH_PURPOSE, direction, allow_simulated=simulated),
-                sink.spend(
-                    AUTHENTICATION_PURPOSE,
-                    direction,
-                    TAG_PAD_BITS,
-                    allow_simulated=simulated,
-                ).packed,
-            )
-            for direction in (ALICE_TO_BOB, BOB_TO_ALICE)
-        }
-
-    return draw(sinks[0]), draw(sinks[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +121,7 @@ class AliceEnd:
         self._pending: dict[BlockName, Pending] = {}
         self._taking: NextBlock | None = None
         self._prepared: Any = None
+        self._busy, self._asked_s = threading.Lock(), time.monotonic()
         self._sent: list[bytes] = []
         self._received: list[bytes] = []
 
@@ -126,6 +129,16 @@ class AliceEnd:
         """Use these instruments from now on."""
         self._light = self._scheme.light(half, recovery)
         return self._light
+
+    def rest_when_idle(self, idle_s: float) -> None:
+        """Let the light rest if Bob has asked for none for so long [s]."""
+        if time.monotonic() - self._asked_s < idle_s or self._light is None:
+            return
+        if self._busy.acquire(blocking=False):
+            try:
+                self._light.rest()
+            finally:
+                self._busy.release()
 
     def close_light(self) -> None:
         """Use no instruments any more; a block in the making is given up."""
@@ -147,6 +160,11 @@ class AliceEnd:
             return self._distiller.answer(frames)
         if stream != "light" or len(frames) != 1:
             raise PeerError(f"alice: {len(frames)} frames on stream {stream!r}")
+        with self._busy:
+            self._asked_s = time.monotonic()
+            return self._answer_light(frames)
+
+    def _answer_light(self, frames: list[bytes]) -> list[bytes]:
         message = decode(frames[0])
         if isinstance(message, BlockRequest):
             self._drop_taking()
@@ -200,6 +218,8 @@ class AliceEnd:
     def _drop_taking(self) -> None:
         """Close the record of a block, taken whole or given up."""
         self._taking = None
+        if self._light is not None:
+            self._light.take(None)
         if self._prepared is not None:
             self._prepared.close()
             self._prepared = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from driver.hal import AwgConfig
 from protocols.messages.light import Budget
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import LinkKeys, Opening, link_name
 from scqc.core.errors import CaptureError, PeerError
 from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource, random_bits
@@ -65,10 +65,12 @@ class CvAliceEnd:
     config : CvConfig
     session : int
         How often these sinks were used by programs before [1].
+    link : bytes
+        Number of the link between two programs; empty within one.
     """
 
-    def __init__(self, config: CvConfig, session: int = 0) -> None:
-        self.config = config
+    def __init__(self, config: CvConfig, session: int = 0, link: bytes = b"") -> None:
+        self.config, self._link = config, link
         # One stream for the run: no block repeats the symbols of another.
         self.entropy = party_entropy(config, "alice", session)
 
@@ -141,7 +143,12 @@ class CvAliceEnd:
         config = self.config
         prepared = _record(path, name.run_uuid, config, n_bursts)
         return CvAlice(
-            prepared, config.classical, config.security, name.link, keys, opening
+            prepared,
+            config.classical,
+            config.security,
+            link_name(self._link, name.run_uuid, name.number),
+            keys,
+            opening,
         )
 
 
@@ -193,7 +200,7 @@ class CvAliceLight(AliceLight):
         self.transmitter = Transmitter(config, entropy)
         self._block: PreparedBlock | None = None
 
-    def take(self, block: PreparedBlock) -> None:
+    def take(self, block: PreparedBlock | None) -> None:
         """Expect Bob to ask for this block's bursts."""
         self.begin()
         self._block = block
@@ -209,21 +216,30 @@ class CvAliceLight(AliceLight):
         bits = random_bits(self._entropy, per_symbol * n)
         return self.load(self._waveform(symbols, bits, expected_budget(config)))
 
-    def load_burst(self, number: int, budget: Budget | None, *, fresh: bool) -> float:
+    def draw(self, number: int, *, again: bool) -> None:
+        """Draw fresh symbols for a burst that may have been seen; others are drawn."""
+        block = self._require(number)
+        if not again:
+            return
+        old = block.bursts[number]
+        fresh = AliceBurst(self.transmitter.gaussian(old.symbols.size), old.bits)
+        # Before any light, like all the others.
+        replace_alice_burst(block.folder / ALICE_NAME, number, fresh)
+        block.bursts[number] = fresh
+
+    def upload(self, number: int, budget: Budget | None) -> float:
         """Load a burst, with the displacement that Bob's probe asks for."""
-        block = self._block
-        if block is None or not 0 <= number < len(block.bursts) or budget is None:
-            raise PeerError(f"alice: there is no burst {number} to be sent like this")
-        if fresh:
-            old = block.bursts[number]
-            symbols = self.transmitter.gaussian(old.symbols.size)
-            block.bursts[number] = AliceBurst(symbols, old.bits)
-            # Before any light, like all the others.
-            record = block.folder / ALICE_NAME
-            replace_alice_burst(record, number, block.bursts[number])
-        burst = block.bursts[number]
+        if budget is None:
+            raise PeerError(f"alice: burst {number} asked for without a budget")
+        burst = self._require(number).bursts[number]
         link = LinkBudget(budget.gain, budget.noise_snu)
         return self.load(self._waveform(burst.symbols, burst.bits, link))
+
+    def _require(self, number: int) -> PreparedBlock:
+        block = self._block
+        if block is None or not 0 <= number < len(block.bursts):
+            raise PeerError(f"alice: there is no burst {number} to be sent")
+        return block
 
     def _waveform(
         self, symbols: NDArray[np.complex64], bits: NDArray[np.uint8], link: LinkBudget

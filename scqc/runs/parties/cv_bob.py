@@ -37,7 +37,7 @@ from protocols.messages.wire import SampleRequest
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.cv_reception import Cancellation, Reception
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import LinkKeys, Opening, link_name
 from scqc.core.errors import CaptureError, ConnectionLost, PeerError
 from scqc.core.records import Trace
 from scqc.runs.cv_config import CvConfig
@@ -90,13 +90,15 @@ class CvBobEnd:
     config : CvConfig
     session : int
         How often these sinks were used by programs before [1].
+    link : bytes
+        Number of the link between two programs; empty within one.
     """
 
     #: The message of a transcript that tells the public permutation.
     seed_message = SampleRequest
 
-    def __init__(self, config: CvConfig, session: int = 0) -> None:
-        self.config, self._session = config, session
+    def __init__(self, config: CvConfig, session: int = 0, link: bytes = b"") -> None:
+        self.config, self._session, self._link = config, session, link
         self._blocks = 0
 
     def receive(
@@ -136,7 +138,7 @@ class CvBobEnd:
             reception_of(received, self.config),
             self.config.security,
             party_entropy(self.config, stream, self._session),
-            name.link,
+            link_name(self._link, name.run_uuid, name.number),
             keys,
             permutation_seed,
             opening,

@@ -31,21 +31,29 @@ from scqc.store.results import SentMessage, read_transcript
 
 
 def scheme_alice(
-    config: LabConfig, sink: KeySink, journal: Journal, session: int = 0
+    config: LabConfig,
+    sink: KeySink,
+    journal: Journal,
+    session: int = 0,
+    link: bytes = b"",
 ) -> SchemeAlice:
     """Return Alice of the config's scheme."""
     if isinstance(config, CvConfig):
-        return CvAliceEnd(config, session)
-    return PhotonAliceEnd(config, sink, journal, session)
+        return CvAliceEnd(config, session, link)
+    return PhotonAliceEnd(config, sink, journal, session, link)
 
 
 def scheme_bob(
-    config: LabConfig, sink: KeySink, journal: Journal, session: int = 0
+    config: LabConfig,
+    sink: KeySink,
+    journal: Journal,
+    session: int = 0,
+    link: bytes = b"",
 ) -> Any:
     """Return Bob of the config's scheme: `CvBobEnd` or `PhotonBobEnd`."""
     if isinstance(config, CvConfig):
-        return CvBobEnd(config, session)
-    return PhotonBobEnd(config, sink, journal, session)
+        return CvBobEnd(config, session, link)
+    return PhotonBobEnd(config, sink, journal, session, link)
 
 
 def bob_light(

@@ -18,7 +18,7 @@ from protocols.messages.light import Budget
 from protocols.schemes import direct
 from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import Outgoing, PhotonAlice
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import LinkKeys, Opening, link_name
 from scqc.core.errors import CaptureError, PeerError, StateError
 from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource
@@ -67,13 +67,20 @@ class PhotonAliceEnd:
     journal : Journal
     session : int
         How often these sinks were used by programs before [1].
+    link : bytes
+        Number of the link between two programs; empty within one.
     """
 
     def __init__(
-        self, config: PhotonConfig, sink: KeySink, journal: Journal, session: int = 0
+        self,
+        config: PhotonConfig,
+        sink: KeySink,
+        journal: Journal,
+        session: int = 0,
+        link: bytes = b"",
     ) -> None:
         self.config, self._sink, self._journal = config, sink, journal
-        self._session = session
+        self._session, self._link = session, link
         # One stream for the run: no block repeats the slots of another.
         self.entropy = party_entropy(config, "alice/slots", session)
 
@@ -146,7 +153,7 @@ class PhotonAliceEnd:
             self._outgoing(message),
             (config.decoy, config.security),
             party_entropy(config, f"alice/words/{name.number}", self._session),
-            name.link,
+            link_name(self._link, name.run_uuid, name.number),
             keys,
             opening,
         )
@@ -265,7 +272,7 @@ class PhotonAliceLight(AliceLight):
         """Open the shutter."""
         self.half.set_shutters({SIGNAL_SWITCH: True})
 
-    def take(self, block: PreparedBlock) -> None:
+    def take(self, block: PreparedBlock | None) -> None:
         """Expect Bob to ask for this block's bursts."""
         self.begin()
         self._block = block
@@ -274,24 +281,24 @@ class PhotonAliceLight(AliceLight):
         """Load fresh slots that are kept nowhere: they only carry the public ones."""
         return self._upload(prepare_burst(self._config, self._entropy, 0, None))
 
-    def load_burst(self, number: int, budget: Budget | None, *, fresh: bool) -> float:
-        """Draw, record and load a burst; one that is lost is struck from the record."""
+    def draw(self, number: int, *, again: bool) -> None:
+        """Draw and record a burst; one that may have been seen is struck."""
         block = self._block
         if block is None or not 0 <= number < self._config.link.bursts:
             raise PeerError(f"alice: there is no burst {number} to be sent")
-        again = number == self._number
-        if fresh:
+        if again:
             if block.word is not None:
                 raise PeerError(
                     "alice: a word in the light is not sent a second time; the block "
                     "is lost, and the pad of its message is spent"
                 )
             block.record.drop_last()
-        if fresh or not again:
-            self._prepared = prepare_burst(
-                self._config, self._entropy, number, block.word
-            )
-            block.record.add(self._prepared)
+        prepared = prepare_burst(self._config, self._entropy, number, block.word)
+        block.record.add(prepared)
+        self._prepared = prepared
+
+    def upload(self, number: int, budget: Budget | None) -> float:
+        """Load the burst; it has no displacement that a budget would tell of."""
         return self._upload(self._prepared)
 
     def _upload(self, prepared: NDArray[np.uint8]) -> float:

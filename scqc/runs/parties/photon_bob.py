@@ -31,7 +31,7 @@ from protocols.messages.light import (
 )
 from protocols.messages.photon import CheckBits
 from protocols.schemes.photon_bob import PhotonBob
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import LinkKeys, Opening, link_name
 from scqc.core.errors import CaptureError, ConnectionLost
 from scqc.core.records import TimeTags, Waveform
 from scqc.runs.freshness import FreshRecords
@@ -85,16 +85,23 @@ class PhotonBobEnd:
     journal : Journal
     session : int
         How often these sinks were used by programs before [1].
+    link : bytes
+        Number of the link between two programs; empty within one.
     """
 
     #: The message of a transcript that tells the public order of the key bits.
     seed_message = CheckBits
 
     def __init__(
-        self, config: PhotonConfig, sink: KeySink, journal: Journal, session: int = 0
+        self,
+        config: PhotonConfig,
+        sink: KeySink,
+        journal: Journal,
+        session: int = 0,
+        link: bytes = b"",
     ) -> None:
         self.config, self._sink, self._journal = config, sink, journal
-        self._session = session
+        self._session, self._link = session, link
 
     def receive(
         self, opened: TagCapture, progress: Progress, timing: Timing
@@ -132,7 +139,7 @@ class PhotonBobEnd:
             received.block.received,
             (config.decoy, config.security),
             party_entropy(config, f"bob/{name.number}", self._session),
-            name.link,
+            link_name(self._link, name.run_uuid, name.number),
             keys,
             JournaledPads(config, self._sink, self._journal, "bob"),
             permutation_seed,

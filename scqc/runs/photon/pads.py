@@ -11,6 +11,7 @@ from protocols.key_sink.sink import KeySink
 from protocols.messages.photon import PadRange
 from protocols.schemes.pads import Pad
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
+from scqc.runs.bench_config import BenchConfig
 from scqc.runs.journal import Journal
 from scqc.runs.photon.config import PhotonConfig
 
@@ -50,9 +51,9 @@ class JournaledPads:
         return pad
 
 
-def sink_level(config: PhotonConfig, sink: KeySink) -> SinkLevel:
+def sink_level(config: BenchConfig, sink: KeySink) -> SinkLevel:
     """Return what a party's sink holds now."""
-    simulated = config.sim is not None
+    simulated = getattr(config, "sim", None) is not None
     authentication = [
         sink.available_bits(AUTHENTICATION_PURPOSE, direction, simulated)
         for direction in (ALICE_TO_BOB, BOB_TO_ALICE)

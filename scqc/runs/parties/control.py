@@ -1,0 +1,159 @@
+"""The control socket of a running end: one line of JSON each way.
+
+It is a local socket in the home of the service, in a folder that only its owner may
+enter. Whoever can write there can start and stop it, and give it messages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scqc.core.errors import PeerError, ScqcError
+
+SOCKET_NAME = "control.sock"
+_MAX_LINE = 1 << 16
+_TIMEOUT_S = 10.0
+#: Answers a request; raises what cannot be done.
+Handle = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class ControlServer:
+    """Answers requests until it is closed; a context manager.
+
+    Parameters
+    ----------
+    home : Path
+        Exists; gets mode 0700.
+    handle : callable
+        Called from a thread per connection.
+
+    Raises
+    ------
+    PeerError
+        If another service answers there, or the socket cannot be made.
+    """
+
+    def __init__(self, home: Path, handle: Handle) -> None:
+        self.path = home / SOCKET_NAME
+        if _answers(self.path):
+            raise PeerError(
+                f"{home}: another service runs here; stop it with `scqc tell {home} "
+                "end`, or choose another --home"
+            )
+        try:
+            home.chmod(0o700)
+            self.path.unlink(missing_ok=True)
+            self._server = _Server(str(_near(self.path)), _handler(handle))
+            self.path.chmod(0o600)
+        except OSError as error:
+            raise PeerError(f"{self.path}: control socket: {error}") from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="control", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> ControlServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop answering; the socket is removed."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self.path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+def _handler(handle: Handle) -> type[socketserver.StreamRequestHandler]:
+    class Handler(socketserver.StreamRequestHandler):
+        timeout = _TIMEOUT_S
+
+        def handle(self) -> None:
+            try:
+                line = self.rfile.readline(_MAX_LINE)
+                reply = _reply(handle, line)
+                self.wfile.write(json.dumps(reply).encode() + b"\n")
+            except OSError:
+                # Whoever asked has gone.
+                return
+
+    return Handler
+
+
+def _reply(handle: Handle, line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise PeerError("control: a request is an object")
+        return {"ok": True} | handle(request)
+    except (ValueError, RecursionError) as error:
+        return {"ok": False, "error": f"control: no JSON: {error}"}
+    except ScqcError as error:
+        return {"ok": False, "error": str(error)}
+
+
+def tell(home: Path, command: str, **values: Any) -> dict[str, Any]:
+    """Ask the service that runs in `home`; return what it says.
+
+    Parameters
+    ----------
+    home : Path
+    command : str
+        ``"status"``, ``"start"``, ``"stop"``, ``"end"`` or ``"message"``.
+    values
+        What belongs to the command.
+
+    Raises
+    ------
+    PeerError
+        If no service runs there, or it refuses.
+    """
+    path = home / SOCKET_NAME
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_TIMEOUT_S)
+            line.connect(str(_near(path)))
+            line.sendall(json.dumps({"command": command, **values}).encode() + b"\n")
+            with line.makefile("rb") as file:
+                reply = json.loads(file.readline())
+    except (OSError, ValueError) as error:
+        raise PeerError(
+            f"{home}: no service answers ({error}); `scqc alice CONFIG --home {home}` "
+            "or `scqc bob …` starts one"
+        ) from error
+    if not reply.pop("ok", False):
+        raise PeerError(str(reply.get("error", "control: refused")))
+    found: dict[str, Any] = reply
+    return found
+
+
+def _answers(path: Path) -> bool:
+    """Return whether somebody listens; a crash leaves a socket nobody listens at."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(1.0)
+            line.connect(str(_near(path)))
+    except OSError:
+        return False
+    return True
+
+
+def _near(path: Path) -> Path:
+    """Return the shorter way to a socket: its name may have about 100 bytes."""
+    absolute = path.resolve()
+    relative = Path(os.path.relpath(absolute))
+    return min(absolute, relative, key=lambda p: len(str(p)))

@@ -1,0 +1,74 @@
+"""Run one of the two services until it is told to end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from protocols.key_sink.hygiene import harden_process
+from scqc.runs.journal import Journal
+from scqc.runs.parties.alice_service import make_alice
+from scqc.runs.parties.bob_service import make_bob
+from scqc.runs.parties.service import Make, Place, Service, opened_home
+from scqc.store.results import Sender
+
+_MAKE: dict[Sender, Make] = {"alice": make_alice, "bob": make_bob}
+
+
+def serve_party(
+    place: Place, party: Sender, ready: Callable[[Service], None] | None = None
+) -> Service:
+    """Run a party's service; return it when it has ended.
+
+    It ends when its control socket or a signal says so: SIGTERM or Ctrl-C lets it
+    make its bench safe first.
+
+    Parameters
+    ----------
+    place : Place
+    party : {"alice", "bob"}
+    ready : callable, optional
+        Gets the service before it runs.
+
+    Raises
+    ------
+    ScqcError
+        Typed by cause; the bench is in its safe state in every case.
+    """
+    harden_process()
+    with (
+        opened_home(place, party) as (sink, keys),
+        Journal(place.home, place.run_uuid) as journal,
+    ):
+        service = _MAKE[party](place, sink, keys, journal)
+        journal.write("service", f"{party} begins, {place.loaded.path.name}")
+        if ready is not None:
+            ready(service)
+        with _ended_by_signals(service):
+            service.run()
+        journal.write("service", f"{party} ends")
+    return service
+
+
+@contextmanager
+def _ended_by_signals(service: Service) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the service; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if service.end.is_set():
+            raise KeyboardInterrupt
+        service.end.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

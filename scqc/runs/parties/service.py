@@ -1,0 +1,197 @@
+"""What both services share: a home, a sink, a link, a socket to be told things by."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.key_sink.resync import Resync, last_epoch
+from protocols.key_sink.sink import KeySink
+from protocols.messages.greeting import SENDS, Terms
+from scqc.core.errors import PeerError, ScqcError
+from scqc.runs.disk import block_bytes, require_space
+from scqc.runs.journal import Journal
+from scqc.runs.lab_config import LoadedConfig
+from scqc.runs.parties.block import CAPTURE_NAME
+from scqc.runs.parties.curve import LinkKeyFile, read_link_file
+from scqc.runs.parties.shared_config import shared_config
+from scqc.runs.parties.status import Status
+from scqc.runs.sinks import open_sink, sink_directory
+from scqc.store.results import Sender
+
+#: So many blocks in a row may fail before the service stops asking for more.
+MAX_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a service lives, and what it is to do.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    home : Path
+        Made with mode 0700.
+    lab : Path or None
+        What ``scqc serve-sim`` wrote, for a simulated bench.
+    run_uuid : str
+        Names the run; with the same name and seed a simulated one gives the same.
+    paused : bool
+        Whether it waits to be told to start.
+    blocks : int or None
+        Ends by itself after so many [1].
+    """
+
+    loaded: LoadedConfig
+    home: Path
+    lab: Path | None
+    run_uuid: str
+    paused: bool = False
+    blocks: int | None = None
+
+
+class Service(ABC):
+    """One end of a link as a program of its own; `AliceService`, `BobService`.
+
+    Parameters
+    ----------
+    place : Place
+    party : {"alice", "bob"}
+    sink : KeySink
+    keys : LinkKeyFile
+    journal : Journal
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        party: Sender,
+        sink: KeySink,
+        keys: LinkKeyFile,
+        journal: Journal,
+    ) -> None:
+        self.place, self.party = place, party
+        self.config = place.loaded.config
+        self.sink, self.keys, self.journal = sink, keys, journal
+        self.simulated = self.config.sim is not None
+        #: How often these sinks were used before [1].
+        self.session = last_epoch(sink)
+        self.status = Status(party)
+        self.end = threading.Event()
+        self.running = threading.Event()
+        if not place.paused:
+            self.running.set()
+        self._failures = 0
+
+    @abstractmethod
+    def run(self) -> None:
+        """Serve until told to end."""
+
+    def terms(self) -> Terms:
+        """Return what this end brings to a greeting."""
+        return Terms(
+            link=self.keys.link,
+            party=self.party,
+            config=shared_config(self.config),
+            run=self.place.run_uuid,
+            max_skew_s=self.config.peer.max_clock_skew_s,
+        )
+
+    def resync(self) -> Resync:
+        """Return this end's part of the sinks' resynchronisation."""
+        return Resync(self.sink, SENDS[self.party], allow_simulated=self.simulated)
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket."""
+        match request.get("command"):
+            case "status":
+                return self.status.snapshot(self.sink, simulated=self.simulated)
+            case "start":
+                self._failures = 0
+                self.running.set()
+                self.journal.write("control", "started")
+            case "stop":
+                self.running.clear()
+                self.journal.write("control", "stopped after the block in progress")
+            case "end":
+                self.journal.write("control", "told to end")
+                self.end.set()
+            case _:
+                return self.handle_more(request)
+        return {"state": self.status.state}
+
+    def handle_more(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer what only one of the services understands."""
+        raise PeerError(f"control: {self.party} does not know {request.get('command')}")
+
+    def block_home(self, index: int) -> Path:
+        """Return the folder of a block."""
+        return self.place.home / "blocks" / f"block-{index:06d}"
+
+    def make_room(self, index: int) -> None:
+        """Remove folders of old blocks; require room on the disk for another.
+
+        Raises
+        ------
+        DiskSpaceError
+            If there is none.
+        """
+        kept = self.config.peer.keep_blocks
+        folders = sorted((self.place.home / "blocks").glob("block-*"))
+        for folder in folders[: max(0, len(folders) - kept)]:
+            shutil.rmtree(folder, ignore_errors=True)
+        # Raw samples are the most of it, and of use for a look at the latest only.
+        for folder in folders[: max(0, len(folders) - 3)]:
+            (folder / CAPTURE_NAME).unlink(missing_ok=True)
+        require_space(self.place.home, block_bytes(self.config), f"block {index}")
+
+    def first_index(self) -> int:
+        """Return the number after that of the last block that is in the home [1]."""
+        folders = sorted((self.place.home / "blocks").glob("block-*"))
+        return int(folders[-1].name.rpartition("-")[2]) + 1 if folders else 0
+
+    def note_failure(self, what: str, error: ScqcError) -> None:
+        """Note a block that failed; after a few in a row, ask for no more."""
+        text = f"{what}: {type(error).__name__}: {error}"
+        self.journal.write("error", text)
+        self.status.failed(text)
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
+            self.running.clear()
+            self.status.enter("fault", f"{self._failures} blocks in a row failed")
+            self.journal.write("fault", f"{self._failures} blocks in a row failed")
+
+    def note_success(self) -> None:
+        """Note that a block was distilled."""
+        self._failures = 0
+
+
+#: Makes one of the services.
+Make = Callable[[Place, KeySink, LinkKeyFile, Journal], Service]
+
+
+@contextmanager
+def opened_home(place: Place, party: Sender) -> Iterator[tuple[KeySink, LinkKeyFile]]:
+    """Open sink and key file of a party.
+
+    Raises
+    ------
+    ConfigError
+        If the key file is absent or wrong.
+    KeySinkError
+        If there is no sink on a real bench, or it is damaged.
+    """
+    config, home = place.loaded.config, place.home
+    for folder in (home, home / "blocks"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    named = config.peer.link_file
+    link = Path(named) if named else sink_directory(config, home) / f"{party}.link"
+    keys = read_link_file(link, party)
+    with open_sink(config, home, party) as sink:
+        yield sink, keys
