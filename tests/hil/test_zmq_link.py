@@ -27,7 +27,7 @@ from scqc.core.errors import (
 from scqc.core.rng import ReplayEntropy, SystemEntropy
 from scqc.runs.parties.curve import read_link_file, write_link_files
 from scqc.runs.parties.link import LocalLink
-from scqc.runs.parties.sockets import LinkTimes
+from scqc.runs.parties.patience import LinkTimes
 from scqc.runs.parties.zmq_link import ZmqAsker
 from scqc.runs.parties.zmq_server import ZmqServer
 
@@ -353,6 +353,17 @@ def test_a_peer_that_is_gone_is_given_up(keys, alice):
         greet(asker)
     with asker, pytest.raises(PeerLost, match=r"no sign of life for 0\.6 s"):
         asker.ask("light", 0, frames_of("light"))
+
+
+def test_a_dead_peer_is_not_waited_for_as_long_as_the_message_is_large(keys, alice):
+    """At the slowest rate this one could be on its way for ten minutes."""
+    times = replace(HASTY, slowest_bytes_per_s=1e3)
+    with ZmqServer("tcp://127.0.0.1:*", keys[0], alice, TIMES) as gone:
+        asker = ZmqAsker(gone.address, keys[1], times)
+        greet(asker)
+    frames = [wire.encode(wire.SampleDisclosure(bytes(600_000)))]
+    with asker, pytest.raises(PeerLost, match="no sign of life"):
+        asker.ask("key", 0, frames)
 
 
 def test_a_peer_that_starts_anew_wants_a_greeting(keys, alice):

@@ -9,7 +9,6 @@ and Alice tells Bob that she works.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
 import zmq
 from zmq.utils import z85
@@ -17,6 +16,7 @@ from zmq.utils import z85
 from protocols.messages.envelope import LARGEST_BYTES
 from scqc.core.errors import PeerError
 from scqc.runs.parties.curve import LinkKeyFile
+from scqc.runs.parties.patience import LinkTimes
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
@@ -25,38 +25,6 @@ _DOMAIN = b"scqc-link"
 #: Messages that wait per connection; each stream has one request open at a time.
 _HIGH_WATER = 8
 _BACKLOG = 16
-
-
-@dataclass(frozen=True, slots=True)
-class LinkTimes:
-    """How patient both ends are.
-
-    Parameters
-    ----------
-    handshake_s : float
-        For a stranger to prove that he is the peer [s].
-    notice_s : float
-        Between two notices of Alice that she works [s].
-    silence_s : float
-        Without a sign of life, until Bob connects anew and repeats himself [s].
-    lost_s : float
-        Without a sign of life, until he gives up [s].
-    turn_s : float
-        For one turn, however lively Alice is [s].
-    slowest_bytes_per_s : float
-        Of a line that still counts as alive, while a message is on its way.
-    """
-
-    handshake_s: float = 5.0
-    notice_s: float = 1.0
-    silence_s: float = 5.0
-    lost_s: float = 30.0
-    turn_s: float = 1800.0
-    slowest_bytes_per_s: float = 50e3
-
-    def transit_s(self, n_bytes: int) -> float:
-        """Return how long a message may be on its way [s]."""
-        return n_bytes / self.slowest_bytes_per_s
 
 
 def asking_socket(
@@ -111,7 +79,7 @@ def _set(link: Socket, keys: LinkKeyFile, times: LinkTimes, address: str) -> Non
     link.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 5)
     link.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 2)
     link.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-    link.setsockopt(zmq.TCP_MAXRT, round(1e3 * times.lost_s))
+    link.setsockopt(zmq.TCP_MAXRT, round(500.0 * times.lost_s))
 
 
 class Doorkeeper:

@@ -19,7 +19,8 @@ from protocols.messages.ends import AskingEnd
 from protocols.messages.envelope import STREAMS, Stream
 from scqc.core.errors import PeerError, PeerLost, PeerRefused
 from scqc.runs.parties.curve import LinkKeyFile
-from scqc.runs.parties.sockets import Context, LinkTimes, Socket, asking_socket
+from scqc.runs.parties.patience import LinkTimes, Patience
+from scqc.runs.parties.sockets import Context, Socket, asking_socket
 
 _STEP_MS = 100
 _HANDSHAKE_FAILED: dict[int, str] = {
@@ -121,10 +122,12 @@ class _Line:
         self._owner, self._keys, self._times = owner, keys, times
         self._socket: Socket | None = None
         self._monitor: Socket | None = None
+        self._up = False
         self._reason = "nobody answers there"
 
     def close(self) -> None:
         """Close the socket and what waits in it."""
+        self._up = False
         link, self._socket = self._socket, None
         monitor, self._monitor = self._monitor, None
         if link is not None:
@@ -138,31 +141,29 @@ class _Line:
         request = channel.request
         if request is None:
             raise PeerError("link: no request is open")
-        times, begin_s = self._times, time.monotonic()
-        life_s = sent_s = begin_s
-        transit_s = times.transit_s(len(request))
+        patience = Patience(self._times, len(request), self._up, time.monotonic())
         to_send = True
         while True:
             link, monitor = self._opened()
             ready = _poll(link, monitor, to_send)
             now_s = time.monotonic()
-            if ready.get(monitor) and self._event(monitor) == _DOWN:
+            if ready.get(monitor) and self._went_down(monitor):
                 to_send = True
+            patience.connected(self._up, now_s)
             if ready.get(link, 0) & zmq.POLLIN:
                 found = self._receive(link, channel)
                 if isinstance(found, list):
                     return found
                 if found is not None:
-                    life_s = sent_s = now_s
-                    coming = len(request) + found.coming_bytes
-                    transit_s = times.transit_s(coming)
+                    patience.alive(found.coming_bytes, now_s)
             elif to_send and ready.get(link, 0) & zmq.POLLOUT:
                 # The connection may have gone since; then it is sent on the next.
                 with contextlib.suppress(zmq.Again):
                     link.send(request, flags=zmq.NOBLOCK, copy=False)
-                    to_send, sent_s = False, now_s
-            self._give_up(channel, now_s - life_s - transit_s, now_s - begin_s)
-            if not to_send and now_s - sent_s > times.silence_s + transit_s:
+                    to_send = False
+                    patience.sent(now_s)
+            self._give_up(channel, patience, now_s)
+            if not to_send and patience.wants_another(now_s):
                 # Connected, and yet nothing comes: only a new connection helps.
                 self._reason = "she is connected, and says nothing"
                 self.close()
@@ -179,10 +180,15 @@ class _Line:
             self._socket.connect(address)
         return self._socket, self._monitor
 
-    def _event(self, monitor: Socket) -> int:
-        event = int(recv_monitor_message(monitor, flags=zmq.NOBLOCK)["event"])
-        self._reason = _HANDSHAKE_FAILED.get(event, self._reason)
-        return event
+    def _went_down(self, monitor: Socket) -> bool:
+        """Take what the monitor has to tell; return whether a connection ended."""
+        down = False
+        while monitor.poll(0):
+            event = int(recv_monitor_message(monitor, flags=zmq.NOBLOCK)["event"])
+            self._reason = _HANDSHAKE_FAILED.get(event, self._reason)
+            self._up = event == _UP or (self._up and event != _DOWN)
+            down = down or event == _DOWN
+        return down
 
     def _receive(
         self, link: Socket, channel: AskingChannel
@@ -199,19 +205,19 @@ class _Line:
         return found if isinstance(found, Notice) else found.frames
 
     def _give_up(
-        self, channel: AskingChannel, silent_s: float, elapsed_s: float
+        self, channel: AskingChannel, patience: Patience, now_s: float
     ) -> None:
         """Raise when there is no hope left."""
         where = f"{self._owner.address}, stream {channel.place.stream!r}"
         if self._owner.is_closing:
             raise PeerLost(f"{where}: this end of the link was closed")
-        if silent_s > self._times.lost_s:
+        if patience.is_lost(now_s):
             raise PeerLost(
                 f"{where}: no sign of life for {self._times.lost_s:g} s "
                 f"({self._reason}); see that Alice runs and both key files are of "
                 "one link"
             )
-        if elapsed_s > self._times.turn_s:
+        if patience.is_over(now_s):
             raise PeerLost(f"{where}: no answer within {self._times.turn_s:g} s")
 
 

@@ -23,12 +23,8 @@ from protocols.messages.envelope import STREAMS
 from scqc.core.errors import PeerError, ScqcError
 from scqc.runs.parties.curve import LinkKeyFile
 from scqc.runs.parties.link import Answerer
-from scqc.runs.parties.sockets import (
-    Context,
-    Doorkeeper,
-    LinkTimes,
-    answering_socket,
-)
+from scqc.runs.parties.patience import LinkTimes
+from scqc.runs.parties.sockets import Context, Doorkeeper, answering_socket
 
 #: A reply above this size is announced, so that Bob waits for it [byte].
 ANNOUNCED_BYTES = 1 << 18
