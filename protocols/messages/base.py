@@ -13,5 +13,14 @@ HashKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Finite = Annotated[float, Meta(gt=-1e30, lt=1e30)]
 
 
+#: Everything that a decoder raises on hostile bytes.
+MALFORMED = (
+    msgspec.MsgspecError,
+    UnicodeDecodeError,
+    RecursionError,
+    OverflowError,
+)
+
+
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
     """Base of all messages."""

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from protocols.messages.base import Count
+from protocols.messages.base import MALFORMED, Count
 from scqc.core.errors import PeerError
 
 Stream = Literal["session", "light", "key"]
@@ -98,13 +98,6 @@ class _Head(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Envelope)
 _HEAD_DECODER = msgspec.msgpack.Decoder(_Head)
-#: Everything that a decoder raises on hostile bytes.
-_MALFORMED = (
-    msgspec.MsgspecError,
-    UnicodeDecodeError,
-    RecursionError,
-    OverflowError,
-)
 
 
 def pack(envelope: Envelope) -> bytes:
@@ -136,7 +129,7 @@ def unpack(data: bytes) -> Envelope:
     _check_size("any", len(data), LARGEST_BYTES)
     try:
         envelope = _DECODER.decode(data)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise _refusal(data, error) from error
     _check_version(envelope.protocol)
     _check_size(envelope.stream, len(data), MAX_BYTES[envelope.stream])
@@ -156,7 +149,7 @@ def _refusal(data: bytes, error: Exception) -> PeerError:
         _check_version(_HEAD_DECODER.decode(data).protocol)
     except PeerError as version:
         return version
-    except _MALFORMED:
+    except MALFORMED:
         pass
     return PeerError(f"message of {len(data)} bytes: {error}")
 

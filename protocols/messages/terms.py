@@ -10,16 +10,11 @@ from typing import Any
 
 import msgspec
 
+from protocols.messages.base import MALFORMED
 from scqc.core.errors import PeerError
 
 _MOST, _SHOWN = 12, 80
 _ABSENT = "absent"
-_MALFORMED = (
-    msgspec.MsgspecError,
-    UnicodeDecodeError,
-    RecursionError,
-    OverflowError,
-)
 
 
 def canonical(settings: Mapping[str, Any]) -> str:
@@ -53,7 +48,7 @@ def check_config(ours: str, theirs: str, digest: bytes) -> None:
         return
     try:
         mine, other = dict(_fields(ours)), dict(_fields(theirs))
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise PeerError(f"greeting: settings that are no JSON: {error}") from error
     differing = [
         f"{name[:_SHOWN]} = {mine.get(name, _ABSENT)[:_SHOWN]} here, "

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from protocols.messages.base import Count, Finite, HashKey, Message, Seed
+from protocols.messages.base import MALFORMED, Count, Finite, HashKey, Message, Seed
 from protocols.messages.distil import DistilMessage
 from protocols.messages.light import LightMessage
 from protocols.messages.photon import PhotonMessage
@@ -175,12 +175,7 @@ def decode(data: bytes) -> AnyMessage:
         raise PeerError(f"message: {len(data)} bytes, limit {MAX_MESSAGE_BYTES} bytes")
     try:
         message: AnyMessage = _DECODER.decode(data)
-    except (
-        msgspec.MsgspecError,
-        UnicodeDecodeError,
-        RecursionError,
-        OverflowError,
-    ) as error:
+    except MALFORMED as error:
         raise PeerError(f"message of {len(data)} bytes: {error}") from error
     return message
 
