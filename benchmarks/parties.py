@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import delivery, link
+from benchmarks import delivery, link, sink
 from benchmarks.table import print_table
 
 Rows = list[dict[str, Any]]
@@ -25,6 +25,10 @@ PARTS: dict[str, tuple[str, Callable[[bool], Rows]]] = {
     "link": (
         "messages between the two programs",
         lambda quick: link.figures(10_000 if quick else 100_000),
+    ),
+    "sink": (
+        "bits out of a key sink, on the disk before they are handed out",
+        lambda quick: sink.figures(20_000 if quick else 200_000),
     ),
 }
 
