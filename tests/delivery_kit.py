@@ -131,7 +131,7 @@ def fake_ends(n_bytes=1 << 16, **more):
 DIRECTIONS = ("alice-to-bob", "bob-to-alice")
 
 
-def fill(folder, n_bytes, simulated=False):
+def fill(folder, n_bytes, simulated=False, confirmed_at_bob=True):
     """Put start key and a block for export into the sinks of both ends."""
     with (
         KeySink(folder / "alice.sqlite") as alice,
@@ -153,8 +153,8 @@ def fill(folder, n_bytes, simulated=False):
             )
             for direction in DIRECTIONS
         ]
-        for sink in (alice, bob):
-            sink.store(pools, confirmed=True)
+        alice.store(pools, confirmed=True)
+        bob.store(pools, confirmed=confirmed_at_bob)
 
 
 def certified(folder, **more):

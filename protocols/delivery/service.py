@@ -9,6 +9,7 @@ in, so that two masters at the two ends never reach for the same bits.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +44,8 @@ from scqc.core.errors import DeliveryError, KeySinkError
 KEYS_PATH = "/api/v1/keys/"
 STREAMS_PATH = "/api/004/v1/"
 DESCRIPTION_PATH = "/openapi.json"
+#: Between two lines of the log about a sink that fails [s].
+LOG_PAUSE_S = 10.0
 _LOG = logging.getLogger("scqc.delivery")
 _METHODS = {
     "status": ("GET",),
@@ -86,7 +89,7 @@ class KeyDelivery:
     store : KeyStore
         The keys of this end.
     now_s : callable
-        Clock of the key streams, for their lifetime [s].
+        Clock of the key streams' lifetime, and of what is logged [s].
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class KeyDelivery:
         self._streams = KeyStreams(settings, party, store, self._names, now_s)
         self._description = as_answer(openapi.description(settings))
         self._lock = threading.Lock()
+        self._now_s, self._quiet_until_s = now_s, -math.inf
         self._counts: Counter[str] = Counter()
         self._forged: Counter[str] = Counter()
 
@@ -129,18 +133,27 @@ class KeyDelivery:
             message = "key_ID names no key that is still here; each is delivered once"
             answer = failure(DeliveryError(400, message))
         except KeySinkError as error:
-            _LOG.error(
-                "%s: %s; no keys until this is mended: `scqc keys check SINK` says "
-                "what is wrong with the sink",
-                self.here.kme_id,
-                error,
-            )
+            self._log_failure(error)
             message = f"{self.here.kme_id} cannot reach its keys; its log says why"
             answer = failure(DeliveryError(503, message))
         with self._lock:
             self._counts[f"{action} {answer.status}"] += 1
             self._counts["keys"] += answer.n_keys
         return answer
+
+    def _log_failure(self, error: KeySinkError) -> None:
+        """Say what to do, once in a while: every request meets the same trouble."""
+        with self._lock:
+            now_s = self._now_s()
+            if now_s < self._quiet_until_s:
+                return
+            self._quiet_until_s = now_s + LOG_PAUSE_S
+        _LOG.error(
+            "%s: %s; no keys until this is mended: `scqc keys check SINK` says what is "
+            "wrong with the sink",
+            self.here.kme_id,
+            error,
+        )
 
     def _check_caller(self, sae: str) -> None:
         if sae not in self.here.saes:

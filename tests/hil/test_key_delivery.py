@@ -18,6 +18,7 @@ from delivery_kit import A1, B1, B2, Client
 from protocols.delivery import openapi
 from protocols.delivery.service import KeyDelivery
 from scqc.core.errors import DeliveryError
+from scqc.runs.delivery import server
 from scqc.runs.delivery.certificates import MARK, TestAuthority, init_certificates
 from scqc.runs.delivery.tls import check_unexpired, expiry_s, sae_of, server_context
 
@@ -336,6 +337,30 @@ def test_a_connection_too_many_is_closed(raw, folder):
         assert server.counts()["connections"] == 2
         for link in links:
             link.close()
+
+
+def test_who_never_shakes_hands_keeps_nobody_out(folder, monkeypatch):
+    monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "MOST_HANDSHAKES", 2)
+    with contextlib.ExitStack() as stack:
+        (end, _) = deliveries(folder)
+        (served,) = stack.enter_context(kit.serving(end))
+        for _ in range(6):
+            stack.enter_context(socket.create_connection(served.address))
+        context = kit.client_context(folder, A1)
+        client = stack.enter_context(Client(served.address, context))
+        assert client.ask("GET", ENC)[0] == 200
+        assert served.counts()["handshakes refused"] >= 4
+
+
+def test_an_address_of_version_6(folder):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    (end, _) = deliveries(folder, alice={"listen_host": "::1"})
+    with kit.serving(end) as (served,):
+        context = kit.client_context(folder, A1)
+        with Client(served.address, context) as client:
+            assert client.ask("GET", ENC)[0] == 200
 
 
 def test_the_description_is_served_and_is_the_one_in_the_docs(connect):

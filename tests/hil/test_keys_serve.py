@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -95,6 +96,9 @@ def test_two_processes_give_the_same_keys_and_end_when_asked(config, tmp_path):
             asked = {"key_IDs": [{"key_ID": key["key_ID"]} for key in sent["keys"]]}
             assert slave.ask("POST", DEC, asked) == (200, sent)
             assert slave.ask("POST", DEC, asked)[0] == 400
+            limits = Path(f"/proc/{ends[0].pid}/limits")
+            if limits.exists():
+                assert re.search(r"Max core file size +0 +0 ", limits.read_text())
             # With connections open: nobody is waited for.
             for end in ends:
                 end.send_signal(signal.SIGTERM)
@@ -126,6 +130,19 @@ def test_simulated_keys_are_delivered_only_by_that_name(tmp_path):
         assert end.answer(Call(A1, "GET", ENC)).status == 503
     with end_on(tmp_path, allow_simulated_keys=True) as end:
         assert end.answer(Call(A1, "GET", ENC)).status == 200
+
+
+def test_a_key_that_the_peer_has_not_confirmed_is_given_later(tmp_path):
+    """The master may be quicker than the confirmation between the two ends."""
+    kit.fill(tmp_path, 4096, confirmed_at_bob=False)
+    with end_on(tmp_path) as end:
+        sent = json.loads(end.answer(Call(A1, "GET", ENC)).body)["keys"]
+    call = Call(B1, "GET", f"{DEC}?key_ID={sent[0]['key_ID']}")
+    with end_on(tmp_path, "bob") as end, KeySink(tmp_path / "bob.sqlite") as sink:
+        assert end.answer(call).status == 503
+        sink.confirm("run", 0)
+        answer = end.answer(call)
+    assert (answer.status, json.loads(answer.body)["keys"]) == (200, sent)
 
 
 def test_the_real_store_counts_and_runs_dry(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from delivery_kit import A1, A2, B1, B2
 from pydantic import ValidationError
 
-from protocols.delivery.service import Call
+from protocols.delivery.service import LOG_PAUSE_S, Call
 from scqc.core.errors import KeySinkError
 
 ENC, DEC = f"/api/v1/keys/{B1}/enc_keys", f"/api/v1/keys/{A1}/dec_keys"
@@ -225,6 +225,13 @@ def test_a_broken_sink_is_503_and_the_log_says_what_to_do(ends, caplog):
     assert "readonly" not in found["message"]
     assert "readonly" in caplog.text
     assert "scqc keys check" in caplog.text
+    # A thousand requests a second would say it a thousand times.
+    for _ in range(10):
+        assert ends.enc(A1, B1)[0] == 503
+    assert len(caplog.records) == 1
+    ends.clock.now += LOG_PAUSE_S
+    ends.enc(A1, B1)
+    assert len(caplog.records) == 2
 
 
 def test_who_guesses_is_shut_out(caplog):

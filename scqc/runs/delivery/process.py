@@ -14,6 +14,7 @@ from protocols.delivery.service import KeyDelivery
 from protocols.delivery.settings import DeliverySettings, Party
 from protocols.key_sink import KeySink
 from protocols.key_sink.export import ExportStore
+from protocols.key_sink.hygiene import harden_process
 from scqc.core.errors import DeliveryError
 from scqc.runs.delivery.server import KmeServer
 from scqc.runs.delivery.tls import server_context
@@ -55,6 +56,8 @@ def serve(
         KeySink(sink or sink_path(config, party), create=False) as opened,
         open_store(opened, settings, party) as store,
     ):
+        # From here on there is key in memory.
+        harden_process()
         delivery = KeyDelivery(settings, party, store, time.monotonic)
         return asyncio.run(_serve(delivery, context, announce))
 
@@ -98,7 +101,8 @@ async def _serve(
             loop.add_signal_handler(number, ended.set)
     await server.start()
     host, port = server.address
-    announce({"url": f"https://{host}:{port}"})
+    shown = f"[{host}]" if ":" in host else host
+    announce({"url": f"https://{shown}:{port}"})
     await ended.wait()
     counts = server.counts()
     await server.stop()

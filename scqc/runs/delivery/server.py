@@ -95,8 +95,11 @@ class KmeServer:
             If the address is taken, or not ours.
         """
         host, port = self._kme.listen_host, self._kme.listen_port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._listener = socket.create_server((host, port), backlog=128)
+            self._listener = socket.create_server(
+                (host, port), family=family, backlog=128
+            )
         except OSError as cause:
             message = f"{self._kme.kme_id}: cannot listen on {host}:{port}: {cause}"
             raise DeliveryError(503, message) from cause
