@@ -50,6 +50,7 @@ from sim_backends.settings import (
 )
 from sim_backends.wire.hislip import HislipServer
 from sim_backends.wire.json_tcp import WebsqServer
+from sim_backends.wire.listen import LOOPBACK, listen_at
 from sim_backends.wire.pty_frame import frame_server
 from sim_backends.wire.pty_line import line_server
 from sim_backends.wire.tcp_scpi import ScpiServer
@@ -71,12 +72,16 @@ class EmulatedInstrument(Settings):
 
 
 class ServeRequest(Settings):
-    """What to emulate. `tap` opens the truth tap, which only tests use."""
+    """What to emulate, and where it listens.
+
+    `tap` opens the truth tap, which only tests use and which is on loopback always.
+    """
 
     sim: SimSettings | PhotonSimSettings
     instruments: dict[str, EmulatedInstrument]
     wiring: dict[str, str] = Field(default_factory=dict)
     tap: bool = False
+    host: str = LOOPBACK
 
 
 class EmulatedLab:
@@ -305,6 +310,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop_on_signal)
     try:
         request = ServeRequest.model_validate_json(sys.stdin.readline())
+        listen_at(request.host)
         lab = EmulatedLab(request)
     except (ValidationError, ScqcError, OSError) as error:
         sys.stderr.write(f"emulators not started: {error}\n")

@@ -99,6 +99,9 @@ def serve_sim(
     endpoints: Annotated[
         Path | None, typer.Option(help="File that says where each one listens.")
     ] = None,
+    bind: Annotated[
+        str, typer.Option(help="Address to listen at, for other computers.")
+    ] = "127.0.0.1",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -116,7 +119,8 @@ def serve_sim(
             show({"endpoints": found}, as_json)
 
         loaded = load_config(config)
-        serve(loaded if seed is None else loaded.with_seed(seed), ready)
+        lab = loaded if seed is None else loaded.with_seed(seed)
+        serve(lab, ready, host=bind)
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def serve(
     loaded: LoadedConfig,
     ready: Callable[[dict[str, str]], None],
     stop: threading.Event | None = None,
+    host: str = "127.0.0.1",
 ) -> None:
     """Run the emulators of a simulated bench until stopped.
 
@@ -123,6 +124,8 @@ def serve(
         Gets the endpoint of every instrument once all listen.
     stop : Event, optional
         Ends the service; Ctrl-C does too.
+    host : str
+        Address to listen at; other computers reach nothing but it.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def serve(
         limit = "only a bench with a [sim] table can be served"
         problem = ConfigProblem(str(loaded.path), "", "sim", "absent", limit)
         raise ConfigError([problem])
-    with station(config.instruments, config.wiring, config.sim) as place:
+    with station(config.instruments, config.wiring, config.sim, host=host) as place:
         ready({name: s.resource for name, s in place.instruments.items()})
         (stop or threading.Event()).wait()
 

@@ -58,6 +58,7 @@ def station(
     sim: SimSettings | PhotonSimSettings | None,
     *,
     tap: bool = False,
+    host: str = "127.0.0.1",
     start_timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[Station]:
     """Provide the instruments for the time of the block.
@@ -70,6 +71,8 @@ def station(
         The virtual laboratory; None for a real bench, which is left alone.
     tap : bool
         Whether the emulators keep what was played for a test to read.
+    host : str
+        Address the emulators listen at.
     start_timeout_s : float
         Deadline for the emulators to be ready [s].
 
@@ -88,6 +91,7 @@ def station(
         "instruments": {n: _emulated(n, s, sim) for n, s in served.items()},
         "wiring": dict(wiring),
         "tap": tap,
+        "host": host,
     }
     with tempfile.TemporaryFile() as log:
         process = _spawn(log)

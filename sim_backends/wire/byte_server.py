@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sim_backends.faults import drip
+from sim_backends.wire import listen
 
 _POLL_S = 0.02
 _JOIN_S = 5.0
@@ -143,7 +144,7 @@ class TcpByteServer:
     def __init__(self, device: Any, begin: Begin, port: int = 0) -> None:
         self.device, self._begin = device, begin
         self._closing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((listen.host(), port))
         self._listener.settimeout(_POLL_S)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(
@@ -154,7 +155,7 @@ class TcpByteServer:
     @property
     def endpoint(self) -> str:
         """Where clients connect: ``socket://127.0.0.1:port``."""
-        return f"socket://127.0.0.1:{self.port}"
+        return f"socket://{listen.host()}:{self.port}"
 
     def close(self) -> None:
         """Stop serving; calling it again does nothing."""

@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass, field
 
 from sim_backends.devices.base import ScpiDevice
+from sim_backends.wire import listen
 from sim_backends.wire.splitter import BadStreamError, EndOfStreamError
 from sim_backends.wire.status import ScpiError
 from sim_backends.wire.tcp_scpi import ScpiServer, ScpiSession
@@ -249,7 +250,7 @@ class HislipServer(ScpiServer):
     @property
     def endpoint(self) -> str:
         """Where clients connect: ``hislip://127.0.0.1:port/hislip0``."""
-        return f"hislip://127.0.0.1:{self.port}/hislip0"
+        return f"hislip://{listen.host()}:{self.port}/hislip0"
 
     def close(self) -> None:
         """Stop serving and end all threads; calling it again does nothing."""

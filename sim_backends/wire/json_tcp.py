@@ -12,6 +12,7 @@ from typing import Any
 
 from sim_backends.devices.singlequantum_websq import SingleQuantumWebSq
 from sim_backends.faults import LATE_S, drip
+from sim_backends.wire import listen
 
 END = b"\x17"
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
@@ -64,8 +65,8 @@ class WebsqServer:
 
     def __init__(self, device: SingleQuantumWebSq, port: int = 0) -> None:
         self.device = device
-        self._control = socket.create_server(("127.0.0.1", port))
-        self._counts = socket.create_server(("127.0.0.1", 0))
+        self._control = socket.create_server((listen.host(), port))
+        self._counts = socket.create_server((listen.host(), 0))
         self._clients: dict[socket.socket, _Client] = {}
         self._readers: list[socket.socket] = []
         self._stuck: list[socket.socket] = []
@@ -81,7 +82,7 @@ class WebsqServer:
     def endpoint(self) -> str:
         """Where clients connect: ``tcp://127.0.0.1:port?counts=port``."""
         control, counts = (s.getsockname()[1] for s in (self._control, self._counts))
-        return f"tcp://127.0.0.1:{control}?counts={counts}"
+        return f"tcp://{listen.host()}:{control}?counts={counts}"
 
     def close(self) -> None:
         """Stop serving and end all threads; calling it again does nothing."""

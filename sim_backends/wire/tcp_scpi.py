@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sim_backends.devices.base import INHERITED, Call, ScpiDevice
 from sim_backends.faults import LATE_S, drip
+from sim_backends.wire import listen
 from sim_backends.wire.scpi import (
     Reply,
 )
@@ -42,7 +43,7 @@ class ScpiServer:
     def __init__(self, device: ScpiDevice, port: int = 0) -> None:
         self.device = device
         device.closing.clear()
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((listen.host(), port))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -56,7 +57,7 @@ class ScpiServer:
     @property
     def endpoint(self) -> str:
         """Where clients connect: ``tcp://127.0.0.1:port``."""
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{listen.host()}:{self.port}"
 
     def close(self) -> None:
         """Stop serving and end all threads; calling it again does nothing."""
@@ -67,7 +68,7 @@ class ScpiServer:
         # A blocked accept does not notice that its socket is closed.
         with (
             contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.port), timeout=1.0),
+            socket.create_connection((listen.host(), self.port), timeout=1.0),
         ):
             pass
         self._acceptor.join(_JOIN_S)

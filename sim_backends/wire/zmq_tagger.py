@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sim_backends.devices.base import INHERITED
 from sim_backends.devices.idq_id900 import INPUTS, IdqId900
 from sim_backends.faults import LATE_S
+from sim_backends.wire import listen
 from sim_backends.wire.status import ScpiError
 
 GARBAGE = b"\x00\xff\xfe~garbage~\x80"
@@ -76,7 +77,7 @@ class ZmqTaggerServer:
         """Where clients connect."""
         control, datalink = (a.port for a in self._answerers)
         options = f"datalink={datalink}&stream={self._stream_port}"
-        return f"zmq://127.0.0.1:{control}?{options}"
+        return f"zmq://{listen.host()}:{control}?{options}"
 
     def close(self) -> None:
         """Stop serving and end all threads; calling it again does nothing."""
@@ -310,7 +311,7 @@ def bound(
     end_s = time.monotonic() + _REBIND_S
     while True:
         try:
-            link.bind(f"tcp://127.0.0.1:{port or '*'}")
+            link.bind(f"tcp://{listen.host()}:{port or '*'}")
             return link
         except zmq.ZMQError as error:
             if error.errno != zmq.EADDRINUSE or time.monotonic() > end_s:
@@ -331,6 +332,6 @@ def free_ports(count: int) -> int:
         first = _FIRST_PORT + count * place
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
             for port in range(first, first + count):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                held.enter_context(socket.create_server((listen.host(), port)))
             return first
     raise OSError(f"no {count} free ports in a row on the loopback interface")
