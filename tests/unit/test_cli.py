@@ -255,6 +255,62 @@ def test_keys_from_start_to_file(capsys):
     assert not Path("k").exists()
 
 
+def test_a_start_key_is_carried_loaded_compared_and_burnt(capsys):
+    provision = ["keys", "provision", "s.key", "--bits", "1024", "--json"]
+    assert cli.main(provision) == 0
+    drawn = one_object(capsys)["fingerprint"]
+    assert stat.S_IMODE(Path("s.key").stat().st_mode) == 0o600
+    assert cli.main(provision) == 8  # never over another one
+    assert "File exists" in one_object(capsys)["error"]["message"]
+    for sink in ("alice.sqlite", "bob.sqlite"):
+        assert cli.main(["keys", "load", "s.key", sink, "--json"]) == 0
+        assert one_object(capsys)["fingerprint"] == drawn
+        assert cli.main(["keys", "fingerprint", sink, "--json"]) == 0
+        assert one_object(capsys)["fingerprint"] == drawn
+    assert cli.main(["keys", "load", "s.key", "bob.sqlite"]) == 8
+    assert "stored before" in capsys.readouterr().err
+    assert cli.main(["keys", "check", "bob.sqlite", "--json"]) == 0
+    levels = one_object(capsys)["levels"]
+    assert levels["authentication alice-to-bob"] == 1024
+    assert cli.main(["keys", "burn", "bob.sqlite", "--json"]) == 0
+    assert one_object(capsys)["burnt_bits"] == 2 * 1024 + 2 * 128 + 256
+    assert cli.main(["keys", "check", "bob.sqlite", "--json"]) == 0
+    assert one_object(capsys)["levels"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "why"),
+    [
+        (None, 0o600, "No such file"),
+        (b"not json", 0o600, "not one that"),
+        (b"[" * 100_000, 0o600, "not one that"),
+        (b"{}", 0o600, "not one that"),
+        ("cut", 0o600, "not one that"),
+        ("changed", 0o600, "damaged"),
+        ("whole", 0o640, "lets others in"),
+    ],
+)
+def test_a_start_key_that_does_not_fit_is_refused(content, mode, why, capsys):
+    assert cli.main(["keys", "provision", "s.key", "--bits", "1024", "--json"]) == 0
+    whole = Path("s.key").read_bytes()
+    at = whole.index(b'"bits":"') + 20
+    other = b"A" if whole[at : at + 1] != b"A" else b"B"
+    said = {
+        "cut": whole[:-30],
+        "changed": whole[:at] + other + whole[at + 1 :],
+        "whole": whole,
+    }.get(content, content)
+    if said is None:
+        Path("s.key").unlink()
+    else:
+        Path("s.key").write_bytes(said)
+        Path("s.key").chmod(mode)
+    capsys.readouterr()
+    assert cli.main(["keys", "load", "s.key", "a.sqlite"]) == 8
+    assert why in " ".join(capsys.readouterr().err.split())
+    assert not Path("a.sqlite").exists()
+
+
 def test_taken_keys_are_for_the_owner_only_and_spent(capsys):
     from protocols.key_sink import KeySink
     from scqc.core.records import KeyBlock
