@@ -7,7 +7,7 @@ from run_kit import CONFIGS, read_tap_archive
 
 from scqc.runs import live
 from scqc.runs.lab_config import LoadedConfig, parse_config
-from scqc.runs.photon import session
+from scqc.runs.parties import opened
 from scqc.runs.progress import Silent
 
 MESSAGE = b"sixty-four bytes of a message that somebody wants to keep secret" * 4
@@ -39,7 +39,7 @@ def run(folder, *changes, payload=MESSAGE, seed=1, name="dv_quick.toml"):
 @contextmanager
 def tapped(archives):
     """Let every run within the block leave its truth in `archives`."""
-    original = session.station
+    original = opened.station
 
     @contextmanager
     def station(*arguments, **options):
@@ -48,7 +48,7 @@ def tapped(archives):
             archives.append(read_tap_archive(place.tap))
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(session, "station", station)
+    patch.setattr(opened, "station", station)
     try:
         yield
     finally:

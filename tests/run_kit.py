@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.key_sink import KeySink, State, material
+
 HOME = Path(__file__).resolve().parents[1]
 CONFIGS = HOME / "lab_configs"
 PAYLOAD = bytes(range(256)) * 40
@@ -55,3 +57,23 @@ class Finished:
 
 def mode_of(path):
     return os.stat(path).st_mode & 0o777
+
+
+def made_pools(keys, party):
+    """Return what a run's blocks put into a party's sink: (entry, bits) each.
+
+    Nothing of the start key, and nothing of a block that has no key.
+    """
+    with KeySink(keys / f"{party}.sqlite") as sink:
+        made = [entry for entry in sink.list() if entry.run_uuid != "start"]
+        return [
+            (e, material.read(sink.db, e.serial, 0, e.n_bits).tobytes())
+            for e in made
+            if e.state < State.ERASED
+        ]
+
+
+def assert_no_key(folder):
+    """Assert that both sinks of a run, opened before its bench, hold no key of it."""
+    for party in ("alice", "bob"):
+        assert made_pools(folder / "keys", party) == []

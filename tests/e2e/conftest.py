@@ -8,6 +8,7 @@ from run_kit import CONFIGS, PAYLOAD, Finished, read_tap
 
 from scqc.runs import live
 from scqc.runs.lab_config import load_config
+from scqc.runs.parties import opened
 from scqc.runs.progress import Silent
 
 
@@ -16,7 +17,7 @@ def finished(tmp_path_factory):
     """Run the quick bench once, with the truth tap open."""
     folder = tmp_path_factory.mktemp("run") / "quick"
     played = []
-    original = live.station
+    original = opened.station
 
     @contextmanager
     def tapped(*arguments, **options):
@@ -25,7 +26,7 @@ def finished(tmp_path_factory):
             played.extend(read_tap(place.tap))
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(live, "station", tapped)
+    patch.setattr(opened, "station", tapped)
     try:
         loaded = load_config(CONFIGS / "cv_quick.toml")
         result = live.run_live(loaded, PAYLOAD, folder, Silent())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_kit import CONFIGS, HOME, PAYLOAD, mode_of, scqc
+from run_kit import CONFIGS, HOME, PAYLOAD, assert_no_key, mode_of, scqc
 
 from dsp.pulse import finite_pulse
 from dsp.settings import FrameLayout
@@ -21,6 +21,8 @@ from scqc.core.errors import ClippedError, ConnectError, InstrumentError, Signal
 from scqc.core.rng import ReplayEntropy
 from scqc.runs import live, offline, receive
 from scqc.runs.lab_config import LoadedConfig, parse_config
+from scqc.runs.parties.block import BlockName
+from scqc.runs.parties.cv_bob import CvReceived, reception_of
 from scqc.runs.progress import Silent
 from scqc.store.alice_record import read_alice_record
 from scqc.store.results import read_transcript
@@ -154,6 +156,9 @@ def test_offline_gives_the_same_numbers(finished, tmp_path, result_json):
         Silent(),
         alice=finished.folder / "alice.scqc",
     ).as_json()
+    # Only what was said about the light is not said again: fewer bytes to forge.
+    forged = [d["key"].pop("epsilon_authentication") for d in (again, result_json)]
+    assert 0.0 < forged[0] < forged[1]
     for part in ("payload", "classical", "quantum", "reconciliation", "key"):
         assert json.loads(json.dumps(again[part])) == result_json[part], part
 
@@ -168,7 +173,7 @@ def test_bob_follows_from_his_capture_and_the_transcript_alone(finished):
         bursts = receive.receive_all(opened, config, layout, Silent(), receive.Timing())
     bob = CvBob(
         bursts,
-        offline.reception_of(bursts, layout, config, run_uuid),
+        reception_of(CvReceived(BlockName(run_uuid), bursts, layout), config),
         config.security,
         ReplayEntropy(config.sim.seed, "bob"),
         f"{run_uuid}/0",
@@ -300,7 +305,7 @@ def with_fault(fault):
 def test_instrument_faults_are_typed_and_leave_no_key(fault, kind, tmp_path):
     with pytest.raises(kind):
         run_here(with_fault(fault), tmp_path / "r")
-    assert not list((tmp_path / "r").glob("keys/*"))
+    assert_no_key(tmp_path / "r")
 
 
 def test_a_fault_ends_with_exit_code_and_journal(tmp_path):
@@ -378,4 +383,4 @@ def test_damaged_capture_gives_no_key(finished, tmp_path):
     broken.write_bytes(data)
     done = scqc("process", broken, "--json", "--out", tmp_path / "r")
     assert done.returncode == 9, done.stdout + done.stderr
-    assert not list((tmp_path / "r").glob("keys/*.sqlite"))
+    assert_no_key(tmp_path / "r")

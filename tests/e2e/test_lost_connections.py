@@ -21,6 +21,7 @@ from scqc.runs import live
 from scqc.runs.journal import Journal, read_journal
 from scqc.runs.lab_config import load_config
 from scqc.runs.offline import process_capture
+from scqc.runs.parties import cv_alice, opened
 from scqc.runs.progress import Silent
 from scqc.runs.recovery import TRIES, Recovery
 from scqc.runs.station import station
@@ -70,7 +71,7 @@ def run_cv(folder, monkeypatch, work=live.run_live, name="cv_quick.toml"):
             yield place
             played.extend(read_tap(place.tap))
 
-    monkeypatch.setattr(live, "station", tapped_station)
+    monkeypatch.setattr(opened, "station", tapped_station)
     loaded = load_config(CONFIGS / name)
     return work(loaded, PAYLOAD, folder, Silent()), played
 
@@ -169,7 +170,7 @@ def test_a_burst_that_is_sent_again_is_noticed(tmp_path, losing, monkeypatch):
         run_cv(tmp_path / "r", monkeypatch, live.capture_live)
     losing(KeysightInfiniium, "fetch", {4})
     drawn.clear()
-    monkeypatch.setattr(live, "replace_alice_burst", lambda *_: None)
+    monkeypatch.setattr(cv_alice, "replace_alice_burst", lambda *_: None)
     _, played = run_cv(tmp_path / "s", monkeypatch, live.capture_live)
     assert copies(played) == 1
 

@@ -1,5 +1,6 @@
 """The photon-counting job, end to end over the wire: message in, message out, key."""
 
+import copy
 import json
 import math
 import shutil
@@ -7,11 +8,16 @@ import shutil
 import numpy as np
 import pytest
 from photon_run_kit import MESSAGE, SMALL, bench, run, tapped
-from run_kit import CONFIGS, mode_of, scqc
+from run_kit import CONFIGS, made_pools, mode_of, scqc
 
 from dsp.time_tags import slots
 from dsp.time_tags.transmitter import read_back
-from protocols.key_sink import KEY_PURPOSE, PAD_PURPOSE, KeySink
+from protocols.key_sink import (
+    AUTHENTICATION_PURPOSE,
+    KEY_PURPOSE,
+    PAD_PURPOSE,
+    KeySink,
+)
 from scqc.core.errors import (
     CaptureError,
     KeySinkError,
@@ -26,6 +32,7 @@ from scqc.store.slot_record import read_slot_record
 from scqc.store.tag_capture import open_tag_capture
 
 ALICE_TO_BOB = "alice-to-bob"
+BOB_TO_ALICE = "bob-to-alice"
 FIELDS = (
     "quantum.gain.signal",
     "quantum.gain.decoy",
@@ -77,13 +84,16 @@ def test_message_arrives_and_key_is_equal(quick):
     assert key["agree"] is True
     assert key["secret_bits"] > 1000
     assert result.exit_code == 0
-    stored = []
-    for name in ("alice", "bob"):
-        with KeySink(folder / "keys" / f"{name}.sqlite") as sink:
-            pads = [e for e in sink.list() if e.purpose == PAD_PURPOSE][-1]
-            assert pads.n_bits + 256 == key["secret_bits"]
-            stored.append(sink._load(pads.identifier))
-    assert stored[0] == stored[1]
+    alice, bob = (made_pools(folder / "keys", name) for name in ("alice", "bob"))
+    assert [bits for _, bits in alice] == [bits for _, bits in bob]
+    sizes = {(e.purpose, e.direction): e.n_bits for e, _ in alice}
+    # The tags of the next block come first, the rest is pad for messages.
+    tags = 2 * 128
+    assert sizes == {
+        (AUTHENTICATION_PURPOSE, ALICE_TO_BOB): tags,
+        (AUTHENTICATION_PURPOSE, BOB_TO_ALICE): tags,
+        (PAD_PURPOSE, ALICE_TO_BOB): key["secret_bits"] - 2 * tags,
+    }
 
 
 def test_every_promised_field_is_there(quick):
@@ -144,8 +154,14 @@ def test_figures_agree_with_the_bench(quick):
 def test_processing_the_capture_again_gives_the_same(quick, tmp_path):
     folder, result = quick
     again = offline.process_capture(folder / "capture.h5", tmp_path / "b", Silent())
+    expected = copy.deepcopy(result.data)
+    # Only what was said about the light is not said again: fewer bytes to forge.
+    forged = [d["key"].pop("epsilon_authentication") for d in (again.data, expected)]
+    assert 0.0 < forged[0] < forged[1]
+    # The pad of the start key adds nothing to what a forger of the message has.
+    assert [d["payload"].pop("epsilon") for d in (again.data, expected)] == forged
     for table in ("quantum", "key", "payload", "reconciliation", "counting"):
-        assert again.data[table] == result.data[table], table
+        assert again.data[table] == expected[table], table
     # The sinks of the run itself know that this block was said.
     shutil.copytree(folder / "keys", tmp_path / "c" / "keys")
     with pytest.raises(KeySinkError, match="distilled before"):
@@ -196,9 +212,14 @@ def test_without_payload_it_is_decoy_bb84(tmp_path):
         run(tmp_path / "a", bb84)
     result = run(tmp_path, bb84, payload=b"")
     assert result.data["key"]["agree"]
-    with KeySink(tmp_path / "keys" / "bob.sqlite") as sink:
-        entry = next(e for e in sink.list() if e.purpose == KEY_PURPOSE)
-        assert entry.n_bits + 256 == result.data["key"]["secret_bits"]
+    pools = [entry for entry, _ in made_pools(tmp_path / "keys", "bob")]
+    assert sum(e.n_bits for e in pools) == result.data["key"]["secret_bits"]
+    export = [e for e in pools if e.purpose == KEY_PURPOSE]
+    # Each end allocates from half of it; no message is padded with any.
+    assert {e.direction for e in export} == {ALICE_TO_BOB, BOB_TO_ALICE}
+    tags = sum(e.n_bits for e in pools if e.purpose == AUTHENTICATION_PURPOSE)
+    assert tags == 4 * 128
+    assert sum(e.n_bits for e in export) + tags == result.data["key"]["secret_bits"]
     assert not (tmp_path / "payload.received").exists()
 
 

@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import pytest
 from photon_run_kit import MESSAGE, bench, run
-from run_kit import CONFIGS, HOME
+from run_kit import CONFIGS, HOME, made_pools
 
-from protocols.key_sink.sink import PAD_PURPOSE, KeySink
+from protocols.key_sink import PAD_PURPOSE
 from protocols.messages.photon import MaskedWords
 from protocols.messages.wire import decode
 from scqc.store.results import read_transcript
@@ -162,8 +162,9 @@ def check_acknowledged_keys(folders, keys):
     assert told
     found = []
     for name in ("alice", "bob"):
-        with KeySink(keys / f"{name}.sqlite") as sink:
-            pads = [e for e in sink.list() if e.purpose == PAD_PURPOSE]
-            found.append({e.run_uuid: sink._load(e.identifier) for e in pads})
+        pools = made_pools(keys, name)
+        found.append(
+            {e.run_uuid: bits for e, bits in pools if e.purpose == PAD_PURPOSE}
+        )
     for run_uuid in told:
         assert found[0][run_uuid] == found[1][run_uuid]

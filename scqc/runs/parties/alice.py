@@ -140,6 +140,10 @@ class AliceEnd:
             finally:
                 self._busy.release()
 
+    def give_up(self) -> None:
+        """Give up the block in the making, if there is one."""
+        self._drop_taking()
+
     def close_light(self) -> None:
         """Use no instruments any more; a block in the making is given up."""
         self._drop_taking()

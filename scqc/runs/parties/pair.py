@@ -135,7 +135,11 @@ class Pair:
         """
         self.next = block
         most = self.alice_scheme.n_bursts
-        taken = self._taker.take(light, most, 0, block.folder, progress)
+        try:
+            taken = self._taker.take(light, most, 0, block.folder, progress)
+        finally:
+            # Her record is closed, whatever became of the light.
+            self.alice.give_up()
         if isinstance(taken, str):
             raise PeerError(f"alice: no block: {taken}")
         return taken
