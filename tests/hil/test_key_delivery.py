@@ -176,6 +176,25 @@ def test_a_certificate_that_ends_on_an_open_connection(folder):
     assert expiry_s({"notAfter": "Jan  1 00:00:00 1970 GMT"}) == 0.0
 
 
+def test_an_open_connection_ends_with_its_certificate(connect, monkeypatch):
+    client = connect(A1)
+    assert client.ask("GET", ENC)[0] == 200
+    monkeypatch.setattr(server, "expiry_s", lambda _: time.time() - 1.0)
+    status, found = client.ask("GET", ENC)
+    assert (status, "keys" in found) == (401, False)
+
+
+def test_who_waits_to_be_told_to_send_his_body_is_told(raw):
+    link = raw()
+    link.sendall(
+        f"POST {ENC} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode()
+    )
+    assert link.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    link.sendall(b"{}")
+    assert link.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize(
     "subject", [(), ((("commonName", "a"),), (("commonName", "b"),)), ((("o", "a"),),)]
 )

@@ -194,7 +194,9 @@ class KmeServer:
     async def _read(self, request: web.BaseRequest) -> Call:
         """Return the call in a request, or refuse it before it is read in full."""
         transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport else None
+        if transport is None:
+            raise DeliveryError(503, "the connection is gone")
+        certificate = transport.get_extra_info("peercert")
         check_unexpired(expiry_s(certificate))
         sae = sae_of(certificate)
         most = self._settings.max_body_bytes
@@ -202,6 +204,8 @@ class KmeServer:
         if request.body_exists:
             if (request.content_length or 0) > most:
                 raise DeliveryError(413, f"body: more than {most} bytes")
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             parts = bytearray()
             while part := await request.content.read(most + 1 - len(parts)):
                 parts += part
