@@ -73,8 +73,8 @@ class World:
         self.used, self.out = [{}, {}], [{}, {}]
         self.messages, self.keys = [], [[], []]
         self.blocks, self.steps, self.faulted, self.connected = 0, 0, False, False
-        #: Per end: the backup, how many greetings were settled, unheard spends.
-        self.backups, self.met, self.unheard = [None, None], 0, 0
+        #: Per end: the backup, and how often the other end has settled with it.
+        self.backups, self.met, self.unheard = [None, None], [0, 0], 0
         for end in (0, 1):
             self.open(end)
 
@@ -166,16 +166,16 @@ class World:
         self.sinks[end].db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         kept = self.paths[end].with_suffix(".old")
         shutil.copy(self.paths[end], kept)
-        self.backups[end] = (kept, self.met, len(self.messages), len(self.out[end]))
+        self.backups[end] = (kept, self.met[end], len(self.out[end]))
 
     def restore(self, end):
         """Put an old copy in place: since then both have met again, or all is heard."""
         if self.backups[end] is None:
             return
-        kept, met, _, given = self.backups[end]
+        kept, met, given = self.backups[end]
         # Before the two meet again only the marks tell: nothing unheard then, and
         # no exported key, which the other end does not follow.
-        if met == self.met and (self.unheard or given != len(self.out[end])):
+        if met == self.met[end] and (self.unheard or given != len(self.out[end])):
             return
         self.sinks[end].close()
         for path in self.paths[end].parent.glob(f"{self.paths[end].name}*"):
@@ -184,7 +184,7 @@ class World:
         self.paths[end].chmod(0o600)
         self.open(end)
         self.connected = False
-        if met < self.met:
+        if met < self.met[end]:
             # It must show at the next greeting; until then nobody asks it for key.
             self.faulted = True
 
@@ -207,7 +207,7 @@ class World:
         assert not self.faulted or last < 3, "an old copy went unnoticed"
         if last < 9:
             return
-        self.connected, self.met, self.unheard = True, self.met + 1, 0
+        self.connected, self.unheard = True, 0
         for purpose, direction in IN_STEP:
             levels = [s.available_bits(purpose, direction) for s in self.sinks]
             assert levels[0] == levels[1]
@@ -226,8 +226,7 @@ class World:
         asked = [e.questions(t) for e, t in zip(talk, theirs, strict=True)]
         for end in (0, 1)[: max(0, last - 3)]:
             talk[end].settle(theirs[end])
-        if last >= 4 and last < 9:
-            self.met += 1
+            self.met[1 - end] += 1
         for end in (0, 1)[: max(0, last - 5)]:
             told = talk[1 - end].answer(asked[end])
             if last - 5 > end or last == 9:
