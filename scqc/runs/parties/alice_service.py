@@ -25,7 +25,7 @@ from scqc.runs.parties.link import Stream
 from scqc.runs.parties.opened import open_own_station
 from scqc.runs.parties.outbox import Outbox, read_message
 from scqc.runs.parties.pair import scheme_alice, store_of
-from scqc.runs.parties.service import Place, Service
+from scqc.runs.parties.service import TIMES, Place, Service
 from scqc.runs.parties.status import DoneBlock
 from scqc.runs.parties.zmq_server import ZmqServer
 from scqc.runs.photon.pads import sink_level
@@ -81,7 +81,7 @@ class AliceService(Service):
             opened.callback(self._ends.close_light)
             light.prepare()
             server = opened.enter_context(
-                ZmqServer(config.peer.address, self.keys, self)
+                ZmqServer(config.peer.address, self.keys, self, TIMES)
             )
             self.journal.write("link", f"listening at {server.address}")
             self.status.enter("waiting", f"for Bob at {server.address}")

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from protocols.key_sink.sink import KeySink
+from protocols.messages.ends import StrangeSession
 from protocols.messages.greeting import BobGreeting
 from scqc.core.errors import (
     PeerError,
     PeerLost,
     PeerRefused,
     ProtocolAbort,
+    ScqcError,
     SignalError,
 )
 from scqc.core.rng import SystemEntropy
@@ -33,7 +35,7 @@ from scqc.runs.parties.control import ControlServer
 from scqc.runs.parties.curve import LinkKeyFile
 from scqc.runs.parties.opened import open_own_station
 from scqc.runs.parties.pair import bob_light, scheme_bob, store_of
-from scqc.runs.parties.service import Place, Service
+from scqc.runs.parties.service import TIMES, Place, Service
 from scqc.runs.parties.status import DoneBlock
 from scqc.runs.parties.zmq_link import ZmqAsker
 from scqc.runs.photon.config import PhotonConfig
@@ -82,7 +84,9 @@ class BobService(Service):
             station = opened.enter_context(
                 open_own_station(config, "bob", place.lab, self.journal)
             )
-            asker = opened.enter_context(ZmqAsker(config.peer.address, self.keys))
+            asker = opened.enter_context(
+                ZmqAsker(config.peer.address, self.keys, TIMES)
+            )
             while not self.end.is_set():
                 try:
                     self._greet(asker)
@@ -240,6 +244,7 @@ class Session:
                 service.make_room(index)
                 taken = taker.take(light, config.link.bursts, index, home, Silent())
             except _OF_A_BLOCK as error:
+                _require_session(error)
                 service.note_failure(f"light of {home.name}", error)
                 continue
             if isinstance(taken, str):
@@ -276,6 +281,7 @@ class Session:
         try:
             result = service.distil(captured, self._asker)
         except _OF_A_BLOCK as error:
+            _require_session(error)
             service.note_failure(captured.folder.name, error)
             return
         service.note_success()
@@ -285,6 +291,12 @@ class Session:
             DoneBlock(captured.index, time.monotonic(), bits, figures(data))
         )
         service.journal.write("key", f"{captured.name.link}: {bits} bits")
+
+
+def _require_session(error: ScqcError) -> None:
+    """Raise an error that says that Alice has begun anew: greet her again."""
+    if isinstance(error, PeerRefused) and error.error == StrangeSession.__name__:
+        raise error
 
 
 def figures(data: dict[str, Any]) -> dict[str, float]:

@@ -20,11 +20,14 @@ from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.parties.block import CAPTURE_NAME
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
+from scqc.runs.parties.patience import LinkTimes
 from scqc.runs.parties.shared_config import shared_config
 from scqc.runs.parties.status import Status
 from scqc.runs.sinks import open_sink, sink_directory
 from scqc.store.results import Sender
 
+#: Either end notices within ten seconds that the other is gone.
+TIMES = LinkTimes(silence_s=3.0, lost_s=8.0)
 #: So many blocks in a row may fail before the service stops asking for more.
 MAX_FAILURES = 3
 

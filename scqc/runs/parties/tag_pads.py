@@ -11,7 +11,7 @@ from protocols.messages.distil import TagPads
 from protocols.messages.photon import PadRange
 from protocols.messages.session import KeyConfirmed
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
-from scqc.core.errors import PeerError
+from scqc.core.errors import PeerError, ProtocolAbort
 from scqc.runs.parties.block import BlockName
 
 #: Tags of a block by direction; each costs 128 bits of pad [1].
@@ -113,6 +113,10 @@ def check_confirmation(name: BlockName, key: LinkKeys, said: KeyConfirmed) -> No
     ProtocolAbort
         If it is not.
     """
+    if BlockName(said.run_uuid, said.block) != name:
+        raise ProtocolAbort(
+            f"key: Alice confirms {said.run_uuid}/{said.block}, not {name.link}"
+        )
     wegman_carter.check(key.hash_key, key.pad, _confirmation_body(name), said.tag)
 
 
