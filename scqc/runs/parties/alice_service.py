@@ -94,8 +94,14 @@ class AliceService(Service):
 
     def answer(self, stream: Stream, block: int, frames: list[bytes]) -> list[bytes]:
         """See `Answerer.answer`."""
-        if stream != "session":
+        if stream == "key":
             return self._ends.answer(stream, block, frames)
+        if stream == "light":
+            try:
+                return self._ends.answer(stream, block, frames)
+            except ScqcError as error:
+                self.note_failure("light", error)
+                raise
         if frames and isinstance(decode(frames[0]), Hello):
             self._greeting = AliceGreeting(self.terms(), self.resync())
         greeting = self._greeting
