@@ -13,13 +13,22 @@ Bits are lost in all this, none is ever used for two purposes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from protocols.key_sink import entries, spending, start_key, storing
 from protocols.key_sink.health import note, now_utc
+from protocols.key_sink.marks import (
+    MAX_BLOCKS,
+    BlockMark,
+    Fate,
+    Fates,
+    Questions,
+    SinkState,
+    decode,
+    mark_of,
+)
 from protocols.key_sink.records import (
     AUTHENTICATION_PURPOSE,
     HASH_PURPOSE,
@@ -32,11 +41,9 @@ from protocols.key_sink.records import (
 from protocols.key_sink.schedule import TAG_PAD_BITS
 from protocols.key_sink.sink import KeySink
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
-from scqc.core.errors import KeySinkError, PeerError
+from scqc.core.errors import KeySinkError
 from scqc.core.rng import EntropySource, SystemEntropy
 
-#: Blocks that are told of [1]; an identifier's length [character].
-MAX_BLOCKS, MAX_NAME = 16_384, 200
 #: Authentication pad that a greeting may skip because the peer says so [bit].
 MAX_JUMP_BITS = 1 << 15
 _DIRECTIONS = (ALICE_TO_BOB, BOB_TO_ALICE)
@@ -44,44 +51,6 @@ _ADVICE = (
     "an old copy or a clone of a sink: nothing is released; end the copy, `scqc keys "
     "burn` this sink and the peer's, then `scqc keys load` a new start key at both ends"
 )
-
-Name = Annotated[str, Meta(max_length=MAX_NAME)]
-Count = Annotated[int, Meta(ge=0, le=1 << 40)]
-Nonce = Annotated[bytes, Meta(max_length=16)]
-
-
-class BlockMark(msgspec.Struct, frozen=True, array_like=True):
-    """How much of a block is spent; `state` as in `State`."""
-
-    identifier: Name
-    run_uuid: Name
-    block: Count
-    purpose: Name
-    direction: Name
-    n_bits: Count
-    used_bits: Count
-    state: Annotated[int, Meta(ge=1, le=3)]
-
-
-class SinkState(msgspec.Struct, frozen=True, array_like=True):
-    """What a sink tells its peer: nothing of it is secret."""
-
-    epoch: Count
-    nonce: Nonce
-    seen_epoch: Count
-    seen_nonce: Nonce
-    marks: Annotated[list[BlockMark], Meta(max_length=MAX_BLOCKS)]
-
-
-class Fate(msgspec.Struct, frozen=True, array_like=True):
-    """What became of a block that the peer did not list."""
-
-    identifier: Name
-    fate: Literal["unknown", "held", "spent"]
-
-
-_QUESTIONS = Annotated[list[BlockMark], Meta(max_length=MAX_BLOCKS)]
-_FATES = Annotated[list[Fate], Meta(max_length=MAX_BLOCKS)]
 
 
 class Resync:
@@ -140,7 +109,7 @@ class Resync:
             )
             note(db, "epoch", str(last + 1))
             seen = _seen(self._sink)
-            marks = [_mark(e) for e in entries.unspent(db) if e.purpose not in KEPT]
+            marks = [mark_of(e) for e in entries.unspent(db) if e.purpose not in KEPT]
         if len(marks) > MAX_BLOCKS:
             raise KeySinkError(
                 f"key sink {self._sink.path}: {len(marks)} blocks unspent, at most "
@@ -161,7 +130,7 @@ class Resync:
             cannot pay.
         """
         mine = self._described()
-        peer: SinkState = _decode(theirs, SinkState)
+        peer: SinkState = decode(theirs, SinkState)
         check_epochs(self._sink, peer)
         keys = {}
         for direction in _DIRECTIONS:
@@ -189,7 +158,7 @@ class Resync:
             If either end is an old copy, or a block is another one at the peer.
         """
         self._described()
-        peer: SinkState = _decode(theirs, SinkState)
+        peer: SinkState = decode(theirs, SinkState)
         self._theirs = peer
         listed = {mark.identifier: mark for mark in peer.marks}
         db = self._sink.db
@@ -215,8 +184,8 @@ class Resync:
         PeerError
             If what the peer says does not parse.
         """
-        self._theirs = _decode(theirs, SinkState)
-        asked = [_mark(entry) for entry in self._unlisted()]
+        self._theirs = decode(theirs, SinkState)
+        asked = [mark_of(entry) for entry in self._unlisted()]
         return msgspec.msgpack.encode(asked[:MAX_BLOCKS])
 
     def answer(self, questions: bytes) -> bytes:
@@ -229,7 +198,7 @@ class Resync:
         PeerError
             If the question does not parse.
         """
-        asked: list[BlockMark] = _decode(questions, _QUESTIONS)
+        asked: list[BlockMark] = decode(questions, Questions)
         fates = []
         with self._sink.db.transaction():
             for mark in asked:
@@ -244,7 +213,7 @@ class Resync:
         PeerError
             If they do not parse.
         """
-        told: list[Fate] = _decode(answers, _FATES)
+        told: list[Fate] = decode(answers, Fates)
         fates = {fate.identifier: fate.fate for fate in told}
         burnt = 0
         with self._sink.db.transaction():
@@ -390,23 +359,3 @@ def _seen(sink: KeySink) -> tuple[int, bytes]:
         "SELECT epoch, nonce FROM peer_epochs ORDER BY serial DESC LIMIT 1"
     )
     return (int(rows[0][0]), bytes(rows[0][1])) if rows else (0, b"")
-
-
-def _mark(entry: KeyEntry) -> BlockMark:
-    return BlockMark(
-        entry.identifier,
-        entry.run_uuid,
-        entry.block,
-        entry.purpose,
-        entry.direction,
-        entry.n_bits,
-        entry.used_bits,
-        int(entry.state),
-    )
-
-
-def _decode(data: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
-        raise PeerError("key sink: what the peer says of it does not parse") from cause

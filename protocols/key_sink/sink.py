@@ -13,12 +13,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from protocols.key_sink import (
     entries,
     health,
-    material,
     opening,
     plan,
     spending,
@@ -28,14 +25,12 @@ from protocols.key_sink.database import Database
 from protocols.key_sink.lease import Lease, LeasedRun
 from protocols.key_sink.records import (
     IN_STEP,
-    KEPT,
     KEY_PURPOSE,
     Entries,
     Parts,
     PoolKey,
     Range,
     Spent,
-    State,
 )
 from scqc.core.errors import KeySinkError
 from scqc.core.records import KeyBlock
@@ -197,18 +192,7 @@ class KeySink:
         KeySinkError
             If there is none, or it is damaged or simulated.
         """
-        if purpose not in KEPT:
-            raise KeySinkError(f"key sink: pool {purpose!r} is released once, not kept")
-        found = entries.pool(self.db, purpose, direction)
-        if not found:
-            raise KeySinkError(
-                f"key sink {self.path}: no {purpose} for direction {direction!r}"
-            )
-        newest = found[-1]
-        spending.check_simulated(newest, allow_simulated)
-        entries.check_metadata(self.db, newest)
-        bits = material.read(self.db, newest.serial, 0, newest.n_bits)
-        return np.packbits(bits).tobytes()
+        return spending.kept(self.db, purpose, direction, allow_simulated)
 
     # How bits leave ------------------------------------------------------------------
 
@@ -240,7 +224,7 @@ class KeySink:
             If the pool cannot pay; nothing is spent then.
         """
         with self.db.transaction():
-            found = self._in_step(purpose, direction, allow_simulated)
+            found = spending.in_step(self.db, purpose, direction, allow_simulated)
             where = f"key sink {self.path} pool {(purpose, direction)}"
             parts = plan.oldest(found, n_bits, where)
             spent = spending.release(self.db, parts, f"spent {purpose}")
@@ -274,7 +258,7 @@ class KeySink:
             spent then.
         """
         with self.db.transaction():
-            found = self._in_step(purpose, direction, allow_simulated)
+            found = spending.in_step(self.db, purpose, direction, allow_simulated)
             parts, burnt = plan.followed(found, ranges, f"key sink {self.path}")
             spending.burn(self.db, burnt, "the peer went past it")
             spent = spending.release(self.db, parts, f"followed {purpose}")
@@ -313,19 +297,9 @@ class KeySink:
         if n_bits is not None and n_bits <= 0:
             raise KeySinkError(f"key sink: {n_bits} bits asked for, at least 1")
         with self.db.transaction():
-            found = self._exportable(identifier, allow_simulated)
-            parts = spending.first_free(self.db, found, n_bits)
-            spent = spending.release(self.db, parts, "taken")
+            taken = spending.take(self.db, identifier, n_bits, allow_simulated)
         self.sweep()
-        used = {entry.run_uuid for entry, _, _ in parts}
-        return KeyBlock(
-            identifier="+".join(f"{n}[{a}:{a + k}]" for n, a, k in spent.ranges),
-            bits=spent.packed,
-            n_bits=spent.bits.size,
-            epsilon=spent.epsilon,
-            simulated=any(entry.simulated for entry, _, _ in parts),
-            provenance={"run_uuid": "+".join(sorted(used)), "purpose": KEY_PURPOSE},
-        )
+        return taken
 
     def lease(
         self,
@@ -417,32 +391,6 @@ class KeySink:
             If one was changed or removed.
         """
         return health.verify(self.db)
-
-    def _in_step(self, purpose: str, direction: str, allow_simulated: bool) -> Entries:
-        if purpose not in IN_STEP:
-            raise KeySinkError(f"key sink: pool {purpose!r} is not spent in step")
-        found = entries.pool(self.db, purpose, direction)
-        return [
-            e
-            for e in found
-            if e.state >= State.AVAILABLE and (allow_simulated or not e.simulated)
-        ]
-
-    def _exportable(self, identifier: str | None, allow_simulated: bool) -> Entries:
-        if identifier is None:
-            found = entries.pool(self.db, KEY_PURPOSE, None)
-            return [e for e in found if allow_simulated or not e.simulated]
-        entry = entries.named(self.db, identifier)
-        if entry.purpose != KEY_PURPOSE:
-            raise KeySinkError(
-                f"key block {identifier}: for {entry.purpose}, not for export"
-            )
-        spending.check_simulated(entry, allow_simulated)
-        if entry.state == State.VERIFIED:
-            raise KeySinkError(f"key block {identifier}: the peer has not confirmed it")
-        if entry.available_bits == 0:
-            raise KeySinkError(f"key block {identifier}: already spent")
-        return [entry]
 
     def sweep(self) -> None:
         """Erase what is consumed; what fails here is done at the next opening."""

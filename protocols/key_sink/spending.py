@@ -6,10 +6,18 @@ import numpy as np
 
 from protocols.key_sink import material
 from protocols.key_sink.database import Database
-from protocols.key_sink.entries import check_metadata, find, free_runs
+from protocols.key_sink.entries import (
+    check_metadata,
+    find,
+    free_runs,
+    named,
+    pool,
+)
 from protocols.key_sink.health import note, now_utc
 from protocols.key_sink.plan import whole_bytes
 from protocols.key_sink.records import (
+    IN_STEP,
+    KEPT,
     KEY_PURPOSE,
     Entries,
     KeyEntry,
@@ -19,6 +27,7 @@ from protocols.key_sink.records import (
     State,
 )
 from scqc.core.errors import KeySinkError
+from scqc.core.records import KeyBlock
 
 
 def release(db: Database, parts: Parts, event: str) -> Spent:
@@ -139,6 +148,75 @@ def sweep(db: Database) -> int:
     if consumed:
         db.truncate_log()
     return len(consumed)
+
+
+def in_step(
+    db: Database, purpose: str, direction: str, allow_simulated: bool
+) -> Entries:
+    """Return what can be spent of a pool that goes in step, oldest first.
+
+    Raises
+    ------
+    KeySinkError
+        If the pool is no such one.
+    """
+    if purpose not in IN_STEP:
+        raise KeySinkError(f"key sink: pool {purpose!r} is not spent in step")
+    return [
+        e
+        for e in pool(db, purpose, direction)
+        if e.state >= State.AVAILABLE and (allow_simulated or not e.simulated)
+    ]
+
+
+def kept(db: Database, purpose: str, direction: str, allow_simulated: bool) -> bytes:
+    """Return the newest block of a kept pool; see `KeySink.read_kept`."""
+    if purpose not in KEPT:
+        raise KeySinkError(f"key sink: pool {purpose!r} is released once, not kept")
+    found = pool(db, purpose, direction)
+    if not found:
+        raise KeySinkError(
+            f"key sink {db.path}: no {purpose} for direction {direction!r}"
+        )
+    newest = found[-1]
+    check_simulated(newest, allow_simulated)
+    check_metadata(db, newest)
+    return np.packbits(material.read(db, newest.serial, 0, newest.n_bits)).tobytes()
+
+
+def take(
+    db: Database, identifier: str | None, n_bits: int | None, allow_simulated: bool
+) -> KeyBlock:
+    """Release key for export within the running transaction; see `KeySink.take`."""
+    found = _exportable(db, identifier, allow_simulated)
+    parts = first_free(db, found, n_bits)
+    spent = release(db, parts, "taken")
+    used = {entry.run_uuid for entry, _, _ in parts}
+    return KeyBlock(
+        identifier=_spans(spent.ranges),
+        bits=spent.packed,
+        n_bits=spent.bits.size,
+        epsilon=spent.epsilon,
+        simulated=any(entry.simulated for entry, _, _ in parts),
+        provenance={"run_uuid": "+".join(sorted(used)), "purpose": KEY_PURPOSE},
+    )
+
+
+def _exportable(db: Database, identifier: str | None, allow_simulated: bool) -> Entries:
+    if identifier is None:
+        found = pool(db, KEY_PURPOSE, None)
+        return [e for e in found if allow_simulated or not e.simulated]
+    entry = named(db, identifier)
+    if entry.purpose != KEY_PURPOSE:
+        raise KeySinkError(
+            f"key block {identifier}: for {entry.purpose}, not for export"
+        )
+    check_simulated(entry, allow_simulated)
+    if entry.state == State.VERIFIED:
+        raise KeySinkError(f"key block {identifier}: the peer has not confirmed it")
+    if entry.available_bits == 0:
+        raise KeySinkError(f"key block {identifier}: already spent")
+    return [entry]
 
 
 def is_released(db: Database, entry: KeyEntry, start: int, count: int) -> bool:

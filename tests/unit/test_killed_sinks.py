@@ -33,7 +33,7 @@ def spend(sink, late):
     sink.db._db.execute("BEGIN IMMEDIATE")      # the order broken on purpose:
     return sink.spend("pad", TO_BOB, 48)        # handed out, and not committed
 
-def work(paths, trial, late):
+def work(paths, trial, late, ready):
     alice, bob = map(KeySink, paths)
     align(alice, bob)
     sends = ExportStore(alice, TO_BOB, TO_ALICE)
@@ -54,8 +54,7 @@ def work(paths, trial, late):
         for name, start, count in pad.ranges:
             say("spent", name, start, count)
         if late:
-            time.sleep(0.003)
-            alice.db._db.execute("COMMIT")
+            os.kill(os.getpid(), signal.SIGKILL)
         same = (bob.follow("pad", TO_BOB, pad.ranges).bits == pad.bits).all()
         say("followed" if same else "DIFFERENT")
         for key in sends.allocate(2, 8):
@@ -64,19 +63,27 @@ def work(paths, trial, late):
             same = gets.fetch([at])[0].bits == key.bits
             say("fetched" if same else "DIFFERENT", at.block_tag, at.first_byte,
                 at.n_bytes)
+        os.write(ready, b".")
 
 paths, trials, late = sys.argv[1:3], int(sys.argv[3]), sys.argv[4] == "late"
 with KeySink(paths[0]) as alice, KeySink(paths[1]) as bob:
     if not alice.list():
         provision([alice, bob], 1024, SystemEntropy())
-chance = random.Random(7)
+chance, round_s = random.Random(7), 0.0
 for trial in range(trials):
+    begun, (read, ready) = time.monotonic(), os.pipe()
     child = os.fork()
     if not child:
-        work(paths, trial, late)
-    time.sleep(0.01 + chance.random() * 0.05)
+        work(paths, trial, late, ready)
+    os.close(ready)
+    if late or not trial:
+        os.read(read, 1)                        # one whole round, or its own end
+        round_s = time.monotonic() - begun
+    else:
+        time.sleep(2.0 * round_s * chance.random())
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(read)
 """
 
 
@@ -129,7 +136,7 @@ def test_killed_programs_release_nothing_twice(tmp_path):
 
 def test_the_check_notices_bits_that_leave_before_they_are_on_disk(tmp_path):
     with pytest.raises(AssertionError, match="released twice"):
-        check(*killed(tmp_path, 25, "late"))
+        check(*killed(tmp_path, 2, "late"))
 
 
 @pytest.mark.soak
