@@ -40,6 +40,8 @@ class PeerSettings(Settings):
     max_clock_skew_s: float = Field(default=60.0, gt=0.0, le=86_400.0)
     # Folders of so many blocks are kept; older ones are removed.
     keep_blocks: int = Field(default=20, ge=1, le=1_000_000)
+    # Raw captures give the key away together with the public transcript.
+    keep_captures: bool = False
     # Blocks that may wait to be distilled while further ones are taken.
     queue_blocks: int = Field(default=1, ge=1, le=4)
 

@@ -285,6 +285,7 @@ class Session:
             service.note_failure(captured.folder.name, error)
             return
         service.note_success()
+        service.drop_raw(captured.folder)
         data = result.data
         bits = int(data["key"]["secret_bits"])
         service.status.done(

@@ -18,7 +18,7 @@ from scqc.core.errors import PeerError, ScqcError
 from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
-from scqc.runs.parties.block import CAPTURE_NAME
+from scqc.runs.parties.block import BOB_NAME, CAPTURE_NAME
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
 from scqc.runs.parties.patience import LinkTimes
 from scqc.runs.parties.shared_config import shared_config
@@ -149,10 +149,19 @@ class Service(ABC):
         folders = sorted((self.place.home / "blocks").glob("block-*"))
         for folder in folders[: max(0, len(folders) - kept)]:
             shutil.rmtree(folder, ignore_errors=True)
-        # Raw samples are the most of it, and of use for a look at the latest only.
+        # Of blocks that failed; those of the others went when their key was made.
         for folder in folders[: max(0, len(folders) - 3)]:
-            (folder / CAPTURE_NAME).unlink(missing_ok=True)
+            self.drop_raw(folder)
         require_space(self.place.home, block_bytes(self.config), f"block {index}")
+
+    def drop_raw(self, folder: Path) -> None:
+        """Remove what a key could be made of once more, with the public transcript.
+
+        The sink forgets key that was used; its raw material must not outlive it.
+        """
+        if not self.config.peer.keep_captures:
+            for name in (CAPTURE_NAME, BOB_NAME):
+                (folder / name).unlink(missing_ok=True)
 
     def first_index(self) -> int:
         """Return the number after that of the last block that is in the home [1]."""
