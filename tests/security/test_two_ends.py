@@ -223,10 +223,10 @@ def ends(tmp_path):
     made.close()
 
 
-def said_in_order(folder):
-    """Return the frames of an undisturbed block: sender, stream, bytes."""
-    folder.mkdir()
-    ends = Ends(folder)
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The frames of an undisturbed block: sender, stream, bytes."""
+    ends = Ends(tmp_path_factory.mktemp("reference"))
     try:
         ends.run()
         return ends.link.said
@@ -261,8 +261,7 @@ def bits_of(number, frame, n):
     return sorted({total - 1, *rng.integers(0, total, n).tolist()})
 
 
-def test_a_flipped_bit_in_any_word_about_the_light_ends_the_key(ends, tmp_path):
-    reference = said_in_order(tmp_path / "reference")
+def test_a_flipped_bit_in_any_word_about_the_light_ends_the_key(ends, reference):
     light = [n for n, (_, stream, _) in enumerate(reference) if stream == "light"]
     assert len(light) == 2 * (1 + 4 * (1 + BURSTS) + 1)
     reached_the_tags = set()
@@ -316,9 +315,8 @@ def usable_bits(sink):
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("how", ["altered", "lost"])
-def test_a_word_of_the_distillation(tmp_path, word, how):
+def test_a_word_of_the_distillation(tmp_path, reference, word, how):
     """Bob never uses a key that Alice might not have; hers he has verified."""
-    reference = said_in_order(tmp_path / "reference")
     place = len(reference) + word
     frame = reference[place][2]
     for bit in bits_of(place, frame, 2) if how == "altered" else [None]:
