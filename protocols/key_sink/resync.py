@@ -109,14 +109,26 @@ class Resync:
             )
             note(db, "epoch", str(last + 1))
             seen = _seen(self._sink)
-            marks = [mark_of(e) for e in entries.unspent(db) if e.purpose not in KEPT]
-        if len(marks) > MAX_BLOCKS:
-            raise KeySinkError(
-                f"key sink {self._sink.path}: {len(marks)} blocks unspent, at most "
-                f"{MAX_BLOCKS} can be told of; take or burn key"
-            )
+            marks = self._marks()
         self._mine = SinkState(last + 1, nonce, *seen, marks)
         return msgspec.msgpack.encode(self._mine)
+
+    def _marks(self) -> list[BlockMark]:
+        """Tell of all blocks in step, and of as many others as there is room for.
+
+        Of one that is left out the peer asks, and hears that it is held.
+        """
+        found = [e for e in entries.unspent(self._sink.db) if e.purpose not in KEPT]
+        must = [e for e in found if e.purpose in IN_STEP or e.state == State.VERIFIED]
+        room = MAX_BLOCKS - len(must)
+        if room < 0:
+            raise KeySinkError(
+                f"key sink {self._sink.path}: {len(must)} blocks in step, at most "
+                f"{MAX_BLOCKS} can be told of; `scqc keys burn` some with --id"
+            )
+        serials = {e.serial for e in must}
+        rest = [e for e in found if e.serial not in serials]
+        return [mark_of(e) for e in [*must, *(rest[-room:] if room else [])]]
 
     def tag_keys(self, theirs: bytes) -> dict[str, LinkKeys]:
         """Draw the authentication keys of a greeting, the same at both ends.

@@ -11,6 +11,7 @@ from protocols.key_sink import (
     KeySink,
     State,
     provision,
+    resync,
 )
 from protocols.key_sink.check import burn_everything
 from protocols.key_sink.marks import Fate, SinkState
@@ -267,6 +268,22 @@ def test_answers_about_other_blocks_change_nothing(sinks):
     lies = msgspec.msgpack.encode([Fate(name, "unknown") for name in [*names, "x"]])
     assert end.resolve(lies) == 0
     assert alice.available_bits() == 1024
+
+
+def test_more_key_than_can_be_told_of_costs_nothing(sinks, monkeypatch):
+    """Key that nobody fetches may pile up; pools in step come first."""
+    for number in range(8):
+        for sink in sinks:
+            pools = [pool_key(number), pool_key(number, PAD_PURPOSE)]
+            sink.store(pools, confirmed=sink is sinks[0])
+    monkeypatch.setattr(resync, "MAX_BLOCKS", 19)
+    assert meet(*sinks) == [0, 0]
+    assert sinks[0].available_bits() == 8 * 1024
+    # What the other end did not list is asked for, and settled the next time.
+    assert meet(*sinks) == [0, 0]
+    monkeypatch.setattr(resync, "MAX_BLOCKS", 9)
+    with pytest.raises(KeySinkError, match="10 blocks in step"):
+        Resync(sinks[0], TO_BOB).describe()
 
 
 def test_steps_out_of_order_are_refused(sinks):
