@@ -150,7 +150,7 @@ def test_errors_are_told(bob, alice, server):
 
 def test_a_mistake_of_the_program_ends_the_service_and_is_not_told(bob, alice, server):
     alice.raises = ZeroDivisionError("with a secret in its text")
-    with pytest.raises(PeerError) as caught:
+    with pytest.raises(PeerRefused, match="ZeroDivisionError") as caught:
         bob.ask("key", 0, frames_of("key"))
     assert "secret" not in str(caught.value)
     wait_until(server._service.done)

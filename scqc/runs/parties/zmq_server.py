@@ -152,7 +152,10 @@ class ZmqServer:
         finally:
             for worker in self._workers.values():
                 worker.shutdown(wait=False, cancel_futures=True)
-            # The last word about a failure should still leave.
+            # The last word about a failure should still leave, and arrive: a connection
+            # that goes takes with it what Bob has not read yet.
+            if self._failure is not None:
+                self._closing.wait(1e-3 * _LAST_WORD_MS)
             self._context.destroy(linger=0 if self._failure is None else _LAST_WORD_MS)
             self._wake.close()
             self._woken.close()
