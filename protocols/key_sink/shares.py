@@ -25,8 +25,9 @@ from scqc.core.settings import Settings
 class ShareSettings(Settings):
     """What the key of a block is for."""
 
-    # Tags that a block pays for in advance, per direction [1].
-    tags_per_block: int = Field(default=2, ge=0, le=1024)
+    # Tags that a block pays for in advance, per direction: those of the next block, two
+    # at most, and one of a greeting [1].
+    tags_per_block: int = Field(default=3, ge=0, le=1024)
     # Of what is left, for messages [1]; by default all or nothing, by the scheme.
     message_share: float | None = Field(default=None, ge=0.0, le=1.0)
 
