@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from protocols.key_sink.schedule import BLOCK_PAD_BITS, TAG_PAD_BITS
 from protocols.key_sink.shares import ShareSettings, share, share_sizes
 from tests.sink_kit import TO_ALICE, TO_BOB, key_block, packed
 
@@ -16,7 +17,7 @@ def bits_of(key):
 @pytest.mark.parametrize("part", [None, 0.0, 0.3, 1.0])
 @pytest.mark.parametrize("messages", [False, True])
 def test_the_pieces_are_the_key_in_order(n_bits, part, messages):
-    settings = ShareSettings(message_share=part)
+    settings = ShareSettings(tags_per_block=2, message_share=part)
     pools = share(key_block(3, n_bits), settings, messages=messages)
     whole = np.unpackbits(np.frombuffer(packed(3, n_bits), np.uint8), count=n_bits)
     joined = np.concatenate([bits_of(p.key) for p in pools] or [whole[:0]])
@@ -48,9 +49,18 @@ def test_tags_come_first_then_messages_then_export(n_bits, tags, part, sizes):
 
 
 def test_each_end_has_key_of_its_own_to_allocate():
-    pools = share_sizes(5000, ShareSettings(), messages=False)
+    pools = share_sizes(5000, ShareSettings(tags_per_block=2), messages=False)
     export = {d: n for purpose, d, n in pools if purpose == "key"}
     assert export == {TO_BOB: 2240, TO_ALICE: 2248}
+
+
+def test_a_block_pays_by_default_for_the_next_and_for_a_greeting():
+    refill = {
+        d: n
+        for p, d, n in share_sizes(5000, ShareSettings(), messages=False)
+        if p == "authentication"
+    }
+    assert min(refill.values()) >= BLOCK_PAD_BITS + TAG_PAD_BITS
 
 
 @pytest.mark.parametrize("wrong", [{"tags_per_block": -1}, {"message_share": 1.1}])
