@@ -217,7 +217,8 @@ class AliceEnd:
         )
         self._sent, self._received = [], []
         while len(self._pending) > MOST_PENDING:
-            self._pending.pop(next(iter(self._pending)))
+            # The other thread may have just taken it.
+            self._pending.pop(next(iter(self._pending)), None)
 
     def _drop_taking(self) -> None:
         """Close the record of a block, taken whole or given up."""
