@@ -139,6 +139,10 @@ class ProtocolAbort(ScqcError):  # noqa: N818
     """A security check failed; no key may be released."""
 
 
+class ErrorRateAbort(ProtocolAbort):
+    """The channel makes more errors than the config allows."""
+
+
 class PeerError(ScqcError):
     """The other side broke the rules of the message exchange."""
 

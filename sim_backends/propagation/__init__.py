@@ -1,0 +1,1 @@
+"""What a channel does to light and radio waves: arrays in, arrays out."""
