@@ -10,8 +10,9 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ from scqc.runs.result import Result
 
 _AGAIN_S = 1.0
 _STEP_S = 0.2
+#: Blocks in progress may still become key when this end is told to end [s].
+_GRACE_S = 3.0
 #: Errors of one block; another block may do better.
 _OF_A_BLOCK = (SignalError, ProtocolAbort, PeerRefused)
 
@@ -87,6 +90,7 @@ class BobService(Service):
             asker = opened.enter_context(
                 ZmqAsker(config.peer.address, self.keys, TIMES)
             )
+            opened.enter_context(self._cutting_short(asker))
             while not self.end.is_set():
                 try:
                     self._greet(asker)
@@ -97,6 +101,25 @@ class BobService(Service):
                     self._wait_for_alice(error)
                     self.status.alarm(str(error))
         self.status.enter("ended")
+
+    @contextmanager
+    def _cutting_short(self, asker: ZmqAsker) -> Iterator[None]:
+        """Close the link soon after this end was told to end, whatever Alice does."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not (over.is_set() or self.end.wait(_STEP_S)):
+                continue
+            if not over.wait(_GRACE_S):
+                asker.close()
+
+        watcher = threading.Thread(target=watch, name="bob-end", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
 
     def _greet(self, asker: ZmqAsker) -> None:
         """Begin a session with Alice."""
