@@ -23,6 +23,7 @@ ScqcError
 │   ├── PeerRefused            it refused, and says why
 │   └── PeerLost               it does not answer any more
 ├── PayloadError               the payload does not fit the run
+├── ModelRangeError            a model was asked outside its range
 └── KeySinkError               the key store refused
     └── DeliveryError          an application's request for keys was refused
 """
@@ -161,6 +162,21 @@ class PeerLost(PeerError, TimeoutError):  # noqa: N818
 
 class PayloadError(ScqcError, ValueError):
     """The payload does not fit what the run carries."""
+
+
+class ModelRangeError(ScqcError, ValueError):
+    """A model was asked outside its range; names the range and the nearest value."""
+
+    def __init__(
+        self, quantity: str, value: float, limits: tuple[float, float], why: str = ""
+    ) -> None:
+        low, high = limits
+        self.nearest = min(max(value, low), high) if value == value else low
+        super().__init__(
+            f"{quantity} = {value:g} is outside the model's range {low:g} to "
+            f"{high:g}{': ' if why else ''}{why}; nearest valid value {self.nearest:g}"
+        )
+        self.quantity, self.value, self.limits = quantity, value, limits
 
 
 class KeySinkError(ScqcError):
