@@ -140,6 +140,8 @@ class _Greeting:
         self._broken_off = False
         #: What the peer said of itself; to be believed once `finished`.
         self.peer: Hello | None = None
+        #: This end's clock minus the peer's, as he told it [s].
+        self.skew_s = 0.0
         self.finished = False
 
     def _begin(self) -> None:
@@ -205,7 +207,9 @@ class _Greeting:
         """Refuse a peer that does not fit, before anything is spent."""
         self._check_identity(hello)
         terms, own = self._terms, self._sink.fingerprint()
-        check_clock(terms.now_s(), hello.utc_s, terms.max_skew_s)
+        now_s = terms.now_s()
+        check_clock(now_s, hello.utc_s, terms.max_skew_s)
+        self.skew_s = now_s - hello.utc_s
         check_config(terms.config, hello.config, hello.config_sha256)
         if hello.fingerprint != own:
             raise KeySinkError(

@@ -13,7 +13,7 @@ from protocols.security.decoy import Bounds, Counts, check_consistency, estimate
 from protocols.security.decoy_length import DecoyLedger, Disclosed, key_length
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS, collision_probability
-from scqc.core.errors import PeerError, ProtocolAbort
+from scqc.core.errors import ErrorRateAbort, PeerError, ProtocolAbort
 from scqc.core.rng import permutation
 
 #: Standard deviations from which on a difference is none of chance's.
@@ -234,10 +234,10 @@ def refuse_errors(basis: str, rate: float, security: PhotonSecuritySettings) -> 
 
     Raises
     ------
-    ProtocolAbort
+    ErrorRateAbort
     """
     if rate > security.max_error_rate:
-        raise ProtocolAbort(
+        raise ErrorRateAbort(
             f"error rate {rate:.2%} in basis {basis}, limit "
             f"{security.max_error_rate:.2%}: no key and no message; check the "
             "interferometers, or somebody listens"

@@ -11,6 +11,9 @@ from protocols.delivery.settings import DeliverySettings
 from protocols.key_sink.shares import ShareSettings
 from scqc.core.settings import Settings
 
+#: Empty, or a host (IPv6 in brackets) and a port; 0 is any free one.
+METRICS_ADDRESS = r"^$|^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[0-9]{1,5}$"
+
 
 class KeySettings(ShareSettings):
     """Where the key sinks lie, ``alice.sqlite`` and ``bob.sqlite``.
@@ -44,6 +47,18 @@ class PeerSettings(Settings):
     keep_captures: bool = False
     # Blocks that may wait to be distilled while further ones are taken.
     queue_blocks: int = Field(default=1, ge=1, le=4)
+    # Where metrics are served, HOST:PORT; empty: nowhere.
+    metrics: str = Field(default="", pattern=METRICS_ADDRESS)
+    # Authentication pad for fewer blocks than that is low.
+    low_blocks: int = Field(default=20, ge=1, le=1_000_000)
+    # Pad for messages above [keys] reserve_bits that is low [bit].
+    low_pad_bits: int = Field(default=8192, ge=0, le=1 << 40)
+    # So many blocks without key, one after the other, are an alarm.
+    no_key_blocks: int = Field(default=3, ge=1, le=1_000_000)
+    # Alice: nothing from Bob for so long is an alarm [s].
+    peer_silent_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
+    # Excess noise that is an alarm; absent: none is [SNU].
+    max_xi_snu: float | None = Field(default=None, gt=0.0, le=100.0)
 
 
 class BenchConfig(Settings):

@@ -83,6 +83,7 @@ class AliceService(Service):
             server = opened.enter_context(
                 ZmqServer(config.peer.address, self.keys, self, TIMES)
             )
+            self.network = server
             self.journal.write("link", f"listening at {server.address}")
             self.status.enter("waiting", f"for Bob at {server.address}")
             while not self.end.wait(_STEP_S):
@@ -112,13 +113,14 @@ class AliceService(Service):
         except ScqcError as error:
             self._greeting = None
             self.journal.write("greeting", f"{type(error).__name__}: {error}")
-            self.status.alarm(f"greeting: {error}")
+            self.note_refusal(error)
             raise
         if greeting.finished:
             self._ends.forget()
             with self._lock:
                 self._sending.clear()
                 self.outbox.lost()
+            self.status.greeted(greeting.skew_s)
             self.status.enter("linked", "Bob has greeted")
             self.journal.write("greeting", "a session with Bob has begun")
         return said

@@ -90,6 +90,7 @@ class BobService(Service):
             asker = opened.enter_context(
                 ZmqAsker(config.peer.address, self.keys, TIMES)
             )
+            self.network = asker
             opened.enter_context(self._cutting_short(asker))
             while not self.end.is_set():
                 try:
@@ -99,7 +100,6 @@ class BobService(Service):
                     self._wait_for_alice(error)
                 except PeerError as error:
                     self._wait_for_alice(error)
-                    self.status.alarm(str(error))
         self.status.enter("ended")
 
     @contextmanager
@@ -126,9 +126,11 @@ class BobService(Service):
         self.status.enter("waiting", f"for Alice at {self.config.peer.address}")
         session = SystemEntropy().read(16)
         greeting = BobGreeting(self.terms(), self.resync(), session)
-        frames = greeting.start()
-        while frames:
-            frames = greeting.receive(asker.ask("session", 0, frames))
+        with self.noting_refusal():
+            frames = greeting.start()
+            while frames:
+                frames = greeting.receive(asker.ask("session", 0, frames))
+        self.status.greeted(greeting.skew_s)
         self.status.enter("linked")
         self.journal.write("greeting", "a session with Alice has begun")
 
@@ -137,6 +139,8 @@ class BobService(Service):
             return
         text = f"{type(error).__name__}: {error}"
         self.status.enter("waiting", text)
+        if isinstance(error, PeerLost):
+            self.status.alarms.happened("peer-lost", text)
         self.journal.write("link", text)
         self.end.wait(_AGAIN_S)
 

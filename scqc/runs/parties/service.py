@@ -8,18 +8,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from protocols.key_sink.resync import Resync, last_epoch
 from protocols.key_sink.sink import KeySink
 from protocols.messages.greeting import SENDS, Terms
-from scqc.core.errors import PeerError, ScqcError
+from scqc.core.errors import (
+    ErrorRateAbort,
+    KeySinkError,
+    PeerError,
+    PeerLost,
+    ProtocolAbort,
+    ScqcError,
+)
 from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.parties.block import BOB_NAME, CAPTURE_NAME
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
+from scqc.runs.parties.observer import LinkCounts, Observer, Sources
 from scqc.runs.parties.patience import LinkTimes
 from scqc.runs.parties.shared_config import shared_config
 from scqc.runs.parties.status import Status
@@ -86,6 +95,12 @@ class Service(ABC):
         #: How often these sinks were used before [1].
         self.session = last_epoch(sink)
         self.status = Status(party)
+        self.status.alarms.tell = partial(journal.write, "alarm")
+        #: The network end of the link, once there is one.
+        self.network: LinkCounts | None = None
+        self.observer = Observer(
+            Sources(self.config, place.home, sink, self.status, lambda: self.network)
+        )
         self.end = threading.Event()
         self.running = threading.Event()
         if not place.paused:
@@ -114,7 +129,7 @@ class Service(ABC):
         """Answer a request of the control socket."""
         match request.get("command"):
             case "status":
-                return self.status.snapshot(self.sink, simulated=self.simulated)
+                return self.observer.look()
             case "start":
                 self._failures = 0
                 self.running.set()
@@ -172,12 +187,29 @@ class Service(ABC):
         """Note a block that failed; after a few in a row, ask for no more."""
         text = f"{what}: {type(error).__name__}: {error}"
         self.journal.write("error", text)
-        self.status.failed(text)
+        # Whichever end has found it: a refusal carries the name of the peer's error.
+        names = (type(error).__name__, getattr(error, "error", ""))
+        self.status.failed(text, too_many_errors=ErrorRateAbort.__name__ in names)
         self._failures += 1
         if self._failures >= MAX_FAILURES:
             self.running.clear()
             self.status.enter("fault", f"{self._failures} blocks in a row failed")
             self.journal.write("fault", f"{self._failures} blocks in a row failed")
+
+    def note_refusal(self, error: ScqcError) -> None:
+        """Note why two ends do not come together."""
+        self.status.alarms.happened("greeting-refused", str(error))
+
+    @contextmanager
+    def noting_refusal(self) -> Iterator[None]:
+        """Note what ends a greeting; that nobody is there is no refusal."""
+        try:
+            yield
+        except PeerLost:
+            raise
+        except (PeerError, KeySinkError, ProtocolAbort) as error:
+            self.note_refusal(error)
+            raise
 
     def note_success(self) -> None:
         """Note that a block was distilled."""

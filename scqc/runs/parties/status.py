@@ -6,21 +6,16 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
-from protocols.key_sink.records import (
-    AUTHENTICATION_PURPOSE,
-    KEY_PURPOSE,
-    PAD_PURPOSE,
-)
-from protocols.key_sink.sink import KeySink
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
-from scqc.core.provenance import utc_now
+from scqc.runs.parties.alarms import Alarms
 from scqc.store.results import Sender
 
 #: "starting": opening instruments; "waiting": for the peer; "linked": greeted;
 #: "running": blocks are taken; "paused": told to stop; "fault": needs somebody.
 State = Literal["starting", "waiting", "linked", "running", "paused", "fault", "ended"]
+STATES: tuple[State, ...] = get_args(State)
 #: Rates are those of so many blocks.
 _RECENT = 20
 
@@ -47,7 +42,7 @@ class DoneBlock:
 
 
 class Status:
-    """Told by the threads of a service, asked by its control socket.
+    """Told by the threads of a service, asked by its `Observer`.
 
     Parameters
     ----------
@@ -63,7 +58,11 @@ class Status:
         self._counts = {"blocks": 0, "failed": 0, "secret_bits": 0, "sessions": 0}
         self._recent: deque[DoneBlock] = deque(maxlen=_RECENT)
         self._waiting = 0
-        self._alarms: deque[dict[str, str]] = deque(maxlen=_RECENT)
+        self._without_key = 0
+        self._too_many_errors = ""
+        self._ended_s: float | None = None
+        self._skew_s: float | None = None
+        self.alarms = Alarms()
 
     @property
     def state(self) -> State:
@@ -83,14 +82,23 @@ class Status:
     def enter(self, state: State, why: str = "") -> None:
         """Note a change of state."""
         with self._lock:
-            if state == "linked" and self._state != "linked":
-                self._counts["sessions"] += 1
+            greeted = state == "linked" and self._state != "linked"
+            self._counts["sessions"] += greeted
             self._state, self._why = state, why
+        self.alarms.judge("fault", (why or "fault") if state == "fault" else "")
 
-    def alarm(self, text: str) -> None:
-        """Note something that somebody should look at."""
+    def greeted(self, skew_s: float) -> None:
+        """Note that a session has begun.
+
+        Parameters
+        ----------
+        skew_s : float
+            This end's clock minus the peer's, as both told in the greeting [s].
+        """
         with self._lock:
-            self._alarms.append({"utc": utc_now(), "text": text})
+            self._skew_s = skew_s
+        self.alarms.clear("greeting-refused")
+        self.alarms.clear("peer-lost")
 
     def queue(self, waiting: int) -> None:
         """Note how many blocks wait to be distilled [1]."""
@@ -101,58 +109,71 @@ class Status:
         with self._lock:
             self._counts["blocks"] += 1
             self._counts["secret_bits"] += block.secret_bits
+            self._without_key = 0 if block.secret_bits else self._without_key + 1
+            self._ended_s = block.at_s
+            self._too_many_errors = ""
             self._recent.append(block)
+        self.alarms.clear("block-failed")
 
-    def failed(self, text: str) -> None:
-        """Note a block that has not."""
+    def failed(self, text: str, *, too_many_errors: bool = False) -> None:
+        """Note a block that has not.
+
+        Parameters
+        ----------
+        text : str
+        too_many_errors : bool
+            Whether it ended because of them; such a block tells no figures.
+        """
         with self._lock:
+            if too_many_errors:
+                self._too_many_errors = text
             self._counts["blocks"] += 1
             self._counts["failed"] += 1
-        self.alarm(text)
+            self._without_key += 1
+            self._ended_s = time.monotonic()
+        self.alarms.happened("block-failed", text)
 
-    def snapshot(self, sink: KeySink, *, simulated: bool) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return everything as JSON values."""
+        now_s = time.monotonic()
         with self._lock:
-            recent = list(self._recent)
+            recent, ended_s = list(self._recent), self._ended_s
             shown: dict[str, Any] = {
                 "party": self.party,
                 "state": self._state,
                 "why": self._why,
-                "uptime_s": round(time.monotonic() - self._began_s, 1),
+                "uptime_s": round(now_s - self._began_s, 1),
                 **self._counts,
                 "blocks_waiting": self._waiting,
-                "alarms": list(self._alarms),
+                "blocks_without_key": self._without_key,
+                "too_many_errors": self._too_many_errors,
+                "clock_skew_s": self._skew_s,
             }
-        shown |= _rates(recent)
-        shown["last"] = recent[-1].figures if recent else {}
-        shown["sink"] = levels(sink, simulated=simulated)
+        shown |= _rates(recent, now_s)
+        shown["last_block_age_s"] = _age_s(ended_s, now_s)
+        known = [block for block in recent if block.figures]
+        shown["last"] = known[-1].figures if known else {}
+        shown["last_age_s"] = _age_s(known[-1].at_s if known else None, now_s)
         return shown
 
 
-def _rates(recent: list[DoneBlock]) -> dict[str, float]:
-    """Return blocks and key per second over the latest blocks."""
+def _age_s(at_s: float | None, now_s: float) -> float | None:
+    return None if at_s is None else round(max(0.0, now_s - at_s), 1)
+
+
+def _rates(recent: list[DoneBlock], now_s: float) -> dict[str, float]:
+    """Return blocks and key per second over the latest blocks.
+
+    A pause that is longer than any of them counts as well: a link that stands still
+    has no rate.
+    """
     if len(recent) < 2:
         return {"blocks_per_s": 0.0, "secret_bits_per_s": 0.0}
-    span_s = max(recent[-1].at_s - recent[0].at_s, 1e-9)
+    ends_s = [block.at_s for block in recent]
+    longest_s = max(b - a for a, b in pairwise(ends_s))
+    span_s = ends_s[-1] - ends_s[0] + max(0.0, now_s - ends_s[-1] - longest_s)
     bits = sum(block.secret_bits for block in recent[1:])
     return {
-        "blocks_per_s": (len(recent) - 1) / span_s,
-        "secret_bits_per_s": bits / span_s,
-    }
-
-
-def levels(sink: KeySink, *, simulated: bool) -> dict[str, int]:
-    """Return what each pool of a sink can still release [bit]."""
-    pools = [
-        (name, purpose, direction)
-        for name, purpose in (
-            ("authentication", AUTHENTICATION_PURPOSE),
-            ("pad", PAD_PURPOSE),
-            ("export", KEY_PURPOSE),
-        )
-        for direction in (ALICE_TO_BOB, BOB_TO_ALICE)
-    ]
-    return {
-        f"{name}.{direction}": sink.available_bits(purpose, direction, simulated)
-        for name, purpose, direction in pools
+        "blocks_per_s": (len(recent) - 1) / max(span_s, 1e-9),
+        "secret_bits_per_s": bits / max(span_s, 1e-9),
     }

@@ -69,6 +69,22 @@ class ZmqAsker:
         """Messages that came in and were none of the open turn [1]."""
         return sum(line.rejected for line in self._lines.values())
 
+    @property
+    def received(self) -> int:
+        """Messages that came in [1]."""
+        return sum(line.received for line in self._lines.values())
+
+    @property
+    def strangers(self) -> int:
+        """Connections that were turned away: nobody connects to Bob [1]."""
+        return 0
+
+    @property
+    def heard_s(self) -> float | None:
+        """When Alice's last word came that was in order, monotonic [s]."""
+        heard_s = [line.heard_s for line in self._lines.values() if line.heard_s]
+        return max(heard_s, default=None)
+
     def ask(self, stream: Stream, block: int, frames: list[bytes]) -> list[bytes]:
         """Send frames; return the frames that Alice answers with.
 
@@ -118,7 +134,8 @@ class _Line:
 
     def __init__(self, owner: ZmqAsker, keys: LinkKeyFile, times: LinkTimes) -> None:
         self.lock = threading.Lock()
-        self.rejected = 0
+        self.received = self.rejected = 0
+        self.heard_s: float | None = None
         self._owner, self._keys, self._times = owner, keys, times
         self._socket: Socket | None = None
         self._monitor: Socket | None = None
@@ -195,13 +212,16 @@ class _Line:
     ) -> list[bytes] | Notice | None:
         """Return the frames of the reply, a notice, or None for anything else."""
         data = link.recv(flags=zmq.NOBLOCK)
+        self.received += 1
         try:
             found = channel.unwrap(data)
         except PeerRefused:
+            self.heard_s = time.monotonic()
             raise
         except PeerError:
             self.rejected += 1
             return None
+        self.heard_s = time.monotonic()
         return found if isinstance(found, Notice) else found.frames
 
     def _give_up(

@@ -91,6 +91,8 @@ class ZmqServer:
         #: Messages that reached the decoder, and those it or a channel refused [1].
         self.received = 0
         self.rejected = 0
+        #: When Bob's last word came that was in order, monotonic [s].
+        self.heard_s: float | None = None
         self._failure: BaseException | None = None
         self._receiver = ThreadPoolExecutor(1, thread_name_prefix="alice-link")
         self._service = self._receiver.submit(self._serve)
@@ -171,7 +173,9 @@ class ZmqServer:
             try:
                 if len(parts) != 1:
                     raise PeerError(f"message of {len(parts)} parts, expected 1")
-                self._take(route, *self._end.unwrap(parts[0]))
+                channel, turn = self._end.unwrap(parts[0])
+                self.heard_s = time.monotonic()
+                self._take(route, channel, turn)
             except StrangeSession as error:
                 self.rejected += 1
                 self._send(route, error.reply)
