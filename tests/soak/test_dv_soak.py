@@ -125,7 +125,7 @@ def check_no_bit_twice(keys):
     for name in ("alice", "bob"):
         database = sqlite3.connect(keys / f"{name}.sqlite")
         rows = database.execute(
-            "SELECT identifier, start_bit, n_bits FROM releases ORDER BY 1, 2"
+            "SELECT serial, start_bit, n_bits FROM releases ORDER BY 1, 2"
         ).fetchall()
         database.close()
         assert rows
