@@ -10,7 +10,8 @@ of them; in the untrusted model they are counted as channel.
 References
 ----------
 S. Fossier et al., J. Phys. B 42, 114014 (2009): trusted homodyne and heterodyne
-detectors. All quantities in SNU, vacuum variance 1.
+detectors. All quantities in SNU, vacuum variance 1. Computed in the form of
+`protocols.security.gaussian_kernels`; arrays: `protocols.security.cv_rates`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from protocols.security.gaussian_kernels import bound, shannon_bits, thermal_entropy
 from scqc.core.errors import ProtocolAbort
 
 Detection = Literal["homodyne", "heterodyne"]
@@ -57,22 +59,7 @@ def entropy_g(x: float) -> float:
 
     :math:`g(x) = \frac{x+1}{2}\log_2\frac{x+1}{2} - \frac{x-1}{2}\log_2\frac{x-1}{2}`
     """
-    excess = x - 1.0
-    if excess <= 0.0:
-        return 0.0
-    # log1p keeps the small first term when the eigenvalue is close to one.
-    return float(
-        (0.5 * x + 0.5) * math.log1p(0.5 * excess)
-        - 0.5 * excess * math.log(0.5 * excess)
-    ) / math.log(2.0)
-
-
-def _pair(total: float, product: float) -> tuple[float, float]:
-    """Return the roots of ``x^4 - total x^2 + product = 0``, both at least 1."""
-    root = math.sqrt(max(0.0, total * total - 4.0 * product))
-    larger = 0.5 * (total + root)
-    smaller = product / larger
-    return math.sqrt(max(1.0, larger)), math.sqrt(max(1.0, smaller))
+    return float(thermal_entropy(x - 1.0))
 
 
 def untrusted(channel: Channel) -> Channel:
@@ -96,43 +83,23 @@ def holevo_information(channel: Channel) -> float:
     ProtocolAbort
         If a parameter is outside its physical range.
     """
-    _check(channel)
-    eta, nu = channel.efficiency, channel.electronic_snu
-    # T = 1 is a limit of the formulas; a transmittance estimate may exceed it.
-    t = min(channel.transmittance, 1.0 - 1e-12)
-    v = channel.v_a_snu + 1.0
-    line = 1.0 / t - 1.0 + max(0.0, channel.xi_snu)
-    a = v * v * (1 - 2 * t) + 2 * t + t * t * (v + line) ** 2
-    root_b = t * (v * line + 1.0)
-    l1, l2 = _pair(a, root_b * root_b)
-    if channel.detection == "homodyne":
-        detector = (1.0 - eta + nu) / eta
-        total = line + detector / t
-        scale = t * (v + total)
-        c = (a * detector + v * root_b + t * (v + line)) / scale
-        d = root_b * (v + root_b * detector) / scale
-    else:
-        detector = (1.0 + (1.0 - eta) + 2.0 * nu) / eta
-        total = line + detector / t
-        scale = t * (v + total)
-        c = (
-            a * detector**2
-            + root_b**2
-            + 1.0
-            + 2 * detector * (v * root_b + t * (v + line))
-            + 2 * t * (v * v - 1)
-        ) / scale**2
-        d = ((v + root_b * detector) / scale) ** 2
-    l3, l4 = _pair(c, d)
-    return entropy_g(l1) + entropy_g(l2) - entropy_g(l3) - entropy_g(l4)
+    check_channel(channel)
+    return float(
+        bound(
+            channel.v_a_snu,
+            channel.transmittance,
+            channel.xi_snu,
+            channel.efficiency,
+            channel.electronic_snu,
+            channel.detection == "heterodyne",
+        )
+    )
 
 
 def mutual_information(channel: Channel) -> float:
     """Return the Shannon information of Alice and Bob [bit per symbol]."""
-    snr = signal_to_noise(channel)
-    if channel.detection == "homodyne":
-        return 0.5 * math.log2(1.0 + snr)
-    return math.log2(1.0 + snr)
+    heterodyne = channel.detection == "heterodyne"
+    return float(shannon_bits(signal_to_noise(channel), heterodyne))
 
 
 def signal_to_noise(channel: Channel) -> float:
@@ -148,7 +115,14 @@ def asymptotic_rate(channel: Channel, beta: float) -> float:
     return beta * mutual_information(channel) - holevo_information(channel)
 
 
-def _check(channel: Channel) -> None:
+def check_channel(channel: Channel) -> None:
+    """Refuse parameters outside their physical range.
+
+    Raises
+    ------
+    ProtocolAbort
+        Naming the parameter, its value and the limits.
+    """
     limits = (
         ("modulation variance [SNU]", channel.v_a_snu, 0.0, math.inf),
         ("transmittance", channel.transmittance, 0.0, math.inf),
