@@ -51,6 +51,10 @@ class Opening:
     sent: tuple[bytes, ...] = ()
     received: tuple[bytes, ...] = ()
 
+    def then(self, sent: bytes, received: bytes) -> Opening:
+        """Return it with one more frame each way."""
+        return Opening((*self.sent, sent), (*self.received, received))
+
 
 #: A block whose parties speak first.
 NOTHING_SAID = Opening()

@@ -229,7 +229,9 @@ class AliceEnd:
             self._prepared.close()
             self._prepared = None
 
-    def _make(self, start: KeyStart, keys: dict[str, LinkKeys]) -> SchemeParty:
+    def _make(
+        self, start: KeyStart, keys: dict[str, LinkKeys], said: Opening
+    ) -> SchemeParty:
         name = BlockName(start.run_uuid, start.block)
         pending = self._pending.get(name)
         if pending is None:
@@ -240,7 +242,7 @@ class AliceEnd:
                 f"{pending.n_bursts}"
             )
         sent, received = pending.said
-        opening = Opening(tuple(sent), tuple(received))
+        opening = Opening((*sent, *said.sent), (*received, *said.received))
         return self._scheme.party(
             name, pending.next.folder, start.n_bursts, keys, opening
         )

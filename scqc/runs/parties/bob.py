@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from protocols.messages.light import BlockOffer, BlockRequest, NotNow
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import Opening
 from scqc.core.errors import PeerError
 from scqc.runs.parties.block import TRANSCRIPT_NAME, BlockName
-from scqc.runs.parties.distil import BobDistiller, SchemeBob, Store
+from scqc.runs.parties.distil import BobDistiller, MakeBob, SchemeBob, Store
 from scqc.runs.parties.light_talk import LightTalk
 from scqc.runs.parties.link import Asker
 from scqc.runs.progress import Progress
@@ -124,10 +123,6 @@ class BobTaker:
         )
 
 
-#: Makes Bob of the scheme from keys and opening.
-MakeBob = Callable[[dict[str, LinkKeys], Opening], Any]
-
-
 def distil_block(
     received: SchemeReceived,
     make: MakeBob,
@@ -157,7 +152,7 @@ def distil_block(
     opening, index, folder = places
     name = received.name
     bob, said = BobDistiller(store, asker).distil(
-        name, received.n_bursts, lambda keys: make(keys, opening), index
+        name, received.n_bursts, make, (opening, index)
     )
     write_transcript(folder / TRANSCRIPT_NAME, name.run_uuid, said)
     return bob, said

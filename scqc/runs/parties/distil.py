@@ -17,7 +17,7 @@ from protocols.key_sink.sink import KeySink
 from protocols.messages.distil import KeyReady, KeyStart
 from protocols.messages.session import KeyConfirmed
 from protocols.messages.wire import decode, encode
-from protocols.schemes.transcript import LinkKeys, Opening
+from protocols.schemes.transcript import NOTHING_SAID, LinkKeys, Opening
 from scqc.core.errors import PeerError, ScqcError
 from scqc.runs.parties.block import BlockName
 from scqc.runs.parties.link import Asker
@@ -72,18 +72,28 @@ class Store:
     shares : callable
     simulated : bool
         Whether keys of a simulated bench may be spent.
+    accept : callable, optional
+        Told of the party before its key is stored: the last moment at which the peer
+        cannot know that the block has arrived.
     """
 
     sink: KeySink
     shares: Shares = field(repr=False)
     simulated: bool
+    accept: Callable[[SchemeParty], None] | None = field(default=None, repr=False)
 
     def keep(self, name: BlockName, party: SchemeParty, *, confirmed: bool) -> int:
         """Store the key of a party; return its length [bit]."""
+        if self.accept is not None:
+            self.accept(party)
         keys = self.shares(name, party)
         if keys:
             self.sink.store(keys, confirmed=confirmed)
         return sum(part.key.n_bits for part in keys)
+
+
+#: Makes Bob of the scheme.
+MakeBob = Callable[[dict[str, LinkKeys], Opening], SchemeBob]
 
 
 class BobDistiller:
@@ -102,8 +112,8 @@ class BobDistiller:
         self,
         name: BlockName,
         n_bursts: int,
-        make: Callable[[dict[str, LinkKeys]], SchemeBob],
-        block: int = 0,
+        make: MakeBob,
+        before: tuple[Opening, int] = (NOTHING_SAID, 0),
     ) -> tuple[SchemeBob, list[SentMessage]]:
         """Let the parties talk, and store the key when both have it.
 
@@ -113,9 +123,10 @@ class BobDistiller:
         n_bursts : int
             Received [1].
         make : callable
-            Makes Bob of the scheme from the keys of the tags.
-        block : int
-            What the link calls it.
+            Makes Bob of the scheme from the keys of the tags, and from all that
+            was said about the block before he speaks.
+        before : tuple of Opening and int
+            What was said about its light, and what the link calls it.
 
         Returns
         -------
@@ -130,15 +141,16 @@ class BobDistiller:
             If either party stops the exchange; there is no key then.
         """
         sink, said = self._store.sink, list[SentMessage]()
+        opening, block = before
         # Words of a block are published once: a second codeword on the same
         # detections would tell the difference of two padded messages.
         sink.claim(name.run_uuid, name.number)
         pads = spend_pads(sink, simulated=self._store.simulated)
-        start = KeyStart(name.run_uuid, name.number, n_bursts, pads.ranges)
-        (ready,) = self._one(self._asker.ask("key", block, [encode(start)]))
+        start = encode(KeyStart(name.run_uuid, name.number, n_bursts, pads.ranges))
+        (ready,) = self._one(self._asker.ask("key", block, [start]))
         if not isinstance(decode(ready), KeyReady):
             raise PeerError("key: Alice is not ready for this block")
-        bob, stored_bits = make(pads.keys), -1
+        bob, stored_bits = make(pads.keys, opening.then(start, ready)), -1
         frames = bob.start()
         while frames:
             said += [SentMessage("bob", frame) for frame in frames]
@@ -188,8 +200,9 @@ class Begun:
     pads: BlockPads = field(repr=False)
 
 
-#: Makes Alice of the scheme for a block that Bob wants distilled.
-MakeAlice = Callable[[KeyStart, dict[str, LinkKeys]], SchemeParty]
+#: Makes Alice of the scheme for a block that Bob wants distilled; the words with
+#: which he began belong to its transcript.
+MakeAlice = Callable[[KeyStart, dict[str, LinkKeys], Opening], SchemeParty]
 
 
 class AliceDistiller:
@@ -222,8 +235,9 @@ class AliceDistiller:
             If the exchange is stopped; there is no key then.
         """
         if len(frames) == 1 and isinstance(start := decode(frames[0]), KeyStart):
-            self._start(start)
-            return [encode(KeyReady())]
+            ready = encode(KeyReady())
+            self._start(start, NOTHING_SAID.then(ready, frames[0]))
+            return [ready]
         begun = self._begun
         if begun is None:
             raise PeerError("alice: no block is being distilled")
@@ -237,7 +251,7 @@ class AliceDistiller:
             raise
         return answers
 
-    def _start(self, start: KeyStart) -> None:
+    def _start(self, start: KeyStart, said: Opening) -> None:
         name = BlockName(start.run_uuid, start.block)
         self._begun = None
         try:
@@ -245,7 +259,7 @@ class AliceDistiller:
                 self._store.sink, start.pads, simulated=self._store.simulated
             )
             self._store.sink.claim(name.run_uuid, name.number)
-            party = self._make(start, pads.keys)
+            party = self._make(start, pads.keys, said)
         except ScqcError as error:
             self._done(name, error)
             raise
@@ -258,8 +272,3 @@ class AliceDistiller:
         word = encode(confirmation(begun.name, begun.pads.confirmation))
         self._done(begun.name, begun.party)
         return word
-
-
-def nothing_said() -> Opening:
-    """Return the opening of a block whose light is long over."""
-    return Opening((), ())
