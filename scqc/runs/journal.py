@@ -1,9 +1,16 @@
-"""What happened in a run, one line of JSON per event, never rewritten."""
+"""What happened in a run, one line of JSON per event, never rewritten.
+
+A journal that has become large is renamed, to ``journal-000001.jsonl`` and so on, and
+a new one begun: nothing is lost, and a link that runs for years has no file without
+bound.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +18,10 @@ from scqc.core.errors import CaptureError, ScqcError
 from scqc.core.provenance import utc_now
 
 NAME = "journal.jsonl"
+#: A journal of this size is put aside [byte]: months of a link that runs all day.
+LARGEST_BYTES = 16 << 20
+_PART = re.compile(r"journal-(\d{6,})\.jsonl")
+_TAIL_BYTES = 1 << 16
 
 
 class Journal:
@@ -73,6 +84,8 @@ class Journal:
             try:
                 os.write(handle, line.encode())
                 os.fsync(handle)
+                if os.fstat(handle).st_size >= LARGEST_BYTES:
+                    _put_aside(self.path, handle)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -81,7 +94,7 @@ class Journal:
     def write_error(self, error: BaseException) -> None:
         """Append an error, once however many levels report it."""
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
-        last = next(reversed(read_journal(self.path.parent)), None)
+        last = last_entry(self.path.parent)
         if last is None or (last["kind"], last["text"]) != ("error", text):
             self.write("error", text)
 
@@ -101,22 +114,77 @@ def read_journal(folder: Path) -> list[dict[str, str]]:
         With ``utc``, ``run_uuid``, ``kind`` and ``text``; empty without a
         journal.
     """
-    path = folder / NAME
-    if not path.is_file():
+    entries: list[dict[str, str]] = []
+    for path in [*put_aside(folder), folder / NAME]:
+        # The last one may be put aside at this moment.
+        with suppress(FileNotFoundError):
+            entries += _entries(path.read_bytes())
+    return entries
+
+
+def last_entry(folder: Path) -> dict[str, str] | None:
+    """Return the newest entry of a folder's journal, if there is one.
+
+    Of its end only is read, however long it is.
+    """
+    for path in [folder / NAME, *reversed(put_aside(folder))]:
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            entries = _entries(file.read())
+            if entries:
+                return entries[-1]
+    return None
+
+
+def put_aside(folder: Path) -> list[Path]:
+    """Return the journals of a folder that became too large, oldest first."""
+    return [folder / f"journal-{n:06d}.jsonl" for n in sorted(_numbers(folder))]
+
+
+def _numbers(folder: Path) -> list[int]:
+    if not folder.is_dir():
         return []
+    found = (_PART.fullmatch(path.name) for path in folder.iterdir())
+    return [int(match[1]) for match in found if match]
+
+
+def _entries(content: bytes) -> list[dict[str, str]]:
+    """Return the whole lines that are in there."""
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in content.decode("utf-8", errors="replace").splitlines():
         try:
-            entries.append(json.loads(line))
+            entry = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(entry, dict):
+            entries.append(entry)
     return entries
+
+
+def _put_aside(path: Path, handle: int) -> None:
+    """Rename a journal that has become too large, once.
+
+    Others may be writing to it at this moment: their lines go with it. Whoever opens it
+    next begins a new one.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        # Windows renames no open file; there are no programs of a link there.
+        return
+    # Of all that find it too large, one renames it: the others find another file, or
+    # none. The lock ends with the handle.
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == os.fstat(handle).st_ino:
+            number = 1 + max(_numbers(path.parent), default=0)
+            path.rename(path.with_name(f"journal-{number:06d}.jsonl"))
 
 
 def journal_error(folder: Path, error: BaseException) -> None:
     """Journal an error in a run folder, if there is one, under its last run."""
     if not folder.is_dir():
         return
-    entries = read_journal(folder)
-    run_uuid = entries[-1]["run_uuid"] if entries else ""
+    last = last_entry(folder)
+    run_uuid = last["run_uuid"] if last else ""
     Journal(folder, run_uuid).write_error(error)
