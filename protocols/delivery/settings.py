@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scqc.core.settings import Settings
+from scqc.core.settings import ADDRESS, Settings
 
 #: One end of the link.
 Party = Literal["alice", "bob"]
@@ -30,6 +30,8 @@ class KmeSettings(Settings):
     private_key_file: str = ""
     # Who signs the certificates of the SAEs.
     authority_file: str = ""
+    # Where metrics are served, HOST:PORT; empty: nowhere.
+    metrics: str = Field(default="", pattern=ADDRESS)
 
 
 class DeliverySettings(Settings):

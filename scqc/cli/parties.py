@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -28,6 +28,22 @@ RunName = Annotated[
     typer.Option("--run", help="Name of the run, a UUID; to repeat a simulated one."),
 ]
 
+Metrics = Annotated[
+    str | None,
+    typer.Option(help="Serve metrics at HOST:PORT instead of [peer] metrics."),
+]
+
+
+class _Given(NamedTuple):
+    """What the command line says about a service."""
+
+    lab: Path | None
+    paused: bool
+    seed: int | None
+    run: str | None
+    blocks: int | None
+    metrics: str | None
+
 
 def alice(
     config: Config,
@@ -36,11 +52,13 @@ def alice(
     paused: Paused = False,
     seed: Seed = None,
     run: RunName = None,
+    metrics: Metrics = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Serve Alice's end of a link until told to end."""
-    _serve(config, "alice", home, (lab, paused, seed, run, None), as_json, debug)
+    given = _Given(lab, paused, seed, run, None, metrics)
+    _serve(config, "alice", home, given, as_json, debug)
 
 
 def bob(
@@ -50,11 +68,13 @@ def bob(
     paused: Paused = False,
     seed: Seed = None,
     blocks: Blocks = None,
+    metrics: Metrics = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Serve Bob's end of a link: take blocks and distil them."""
-    _serve(config, "bob", home, (lab, paused, seed, None, blocks), as_json, debug)
+    given = _Given(lab, paused, seed, None, blocks, metrics)
+    _serve(config, "bob", home, given, as_json, debug)
 
 
 def status(home: Home, as_json: Json = False, debug: Debug = False) -> None:
@@ -92,11 +112,10 @@ def _serve(
     config: Path,
     party: Sender,
     home: Path | None,
-    options: tuple[Path | None, bool, int | None, str | None, int | None],
+    given: _Given,
     as_json: bool,
     debug: bool,
 ) -> None:
-    lab, paused, seed, run, blocks = options
     where = home if home is not None else Path("parties") / party
     with reporting(as_json, debug):
         from scqc.core.provenance import new_run_uuid
@@ -105,9 +124,10 @@ def _serve(
         from scqc.runs.parties.service import Place
 
         loaded = load_config(config)
-        if seed is not None:
-            loaded = loaded.with_seed(seed)
-        place = Place(loaded, where, lab, run or new_run_uuid(), paused, blocks)
+        if given.seed is not None:
+            loaded = loaded.with_seed(given.seed)
+        run, options = given.run or new_run_uuid(), (given.paused, given.blocks)
+        place = Place(loaded, where, given.lab, run, *options, given.metrics)
         if not as_json:
             typer.echo(f"{party} in {where}; `scqc status {where}` says how it is")
         service = serve_party(place, party)

@@ -9,10 +9,7 @@ from pydantic import Field
 from driver.settings import SafetySettings, WiringSettings
 from protocols.delivery.settings import DeliverySettings
 from protocols.key_sink.shares import ShareSettings
-from scqc.core.settings import Settings
-
-#: Empty, or a host (IPv6 in brackets) and a port; 0 is any free one.
-METRICS_ADDRESS = r"^$|^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[0-9]{1,5}$"
+from scqc.core.settings import ADDRESS, Settings
 
 
 class KeySettings(ShareSettings):
@@ -48,7 +45,7 @@ class PeerSettings(Settings):
     # Blocks that may wait to be distilled while further ones are taken.
     queue_blocks: int = Field(default=1, ge=1, le=4)
     # Where metrics are served, HOST:PORT; empty: nowhere.
-    metrics: str = Field(default="", pattern=METRICS_ADDRESS)
+    metrics: str = Field(default="", pattern=ADDRESS)
     # Authentication pad for fewer blocks than that is low.
     low_blocks: int = Field(default=20, ge=1, le=1_000_000)
     # Pad for messages above [keys] reserve_bits that is low [bit].

@@ -6,19 +6,25 @@ import asyncio
 import signal
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protocols.delivery.service import KeyDelivery
 from protocols.delivery.settings import DeliverySettings, Party
 from protocols.key_sink import KeySink
 from protocols.key_sink.export import ExportStore
 from protocols.key_sink.hygiene import harden_process
-from scqc.core.errors import DeliveryError
+from scqc.core.errors import DeliveryError, KeySinkError
 from scqc.runs.delivery.server import KmeServer
 from scqc.runs.delivery.tls import server_context
 from scqc.runs.lab_config import LabConfig
+from scqc.runs.metrics import check_installed
+from scqc.runs.metrics.server import MetricsServer
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 _DIRECTIONS: dict[Party, tuple[str, str]] = {
     "alice": ("alice-to-bob", "bob-to-alice"),
@@ -89,6 +95,33 @@ def open_store(sink: KeySink, settings: DeliverySettings, party: Party) -> Expor
     )
 
 
+def serve_metrics(delivery: KeyDelivery, server: KmeServer) -> MetricsServer | None:
+    """Serve the metrics of a KME, if the config says where; in threads of their own.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be served: a package is missing, or the address is taken.
+    """
+    address = delivery.here.metrics
+    if not address:
+        return None
+    check_installed("delivery", address)
+    from scqc.runs.metrics.delivery import delivery_metrics
+    from scqc.runs.metrics.page import page_of
+
+    def gather() -> Iterator[Metric]:
+        available_bytes = None
+        # What is wrong with the sink is said to whoever asks it for keys.
+        with suppress(KeySinkError):
+            available_bytes = delivery.store.available_bytes()
+        yield from delivery_metrics(
+            delivery.here.kme_id, server.counts(), available_bytes
+        )
+
+    return MetricsServer(address, page_of(gather))
+
+
 async def _serve(
     delivery: KeyDelivery, context: ssl.SSLContext, announce: Announce
 ) -> dict[str, int]:
@@ -99,11 +132,15 @@ async def _serve(
         # Windows has no such handlers: there Ctrl-C ends the loop itself.
         with suppress(NotImplementedError):
             loop.add_signal_handler(number, ended.set)
-    await server.start()
-    host, port = server.address
-    shown = f"[{host}]" if ":" in host else host
-    announce({"url": f"https://{shown}:{port}"})
-    await ended.wait()
-    counts = server.counts()
-    await server.stop()
+    with serve_metrics(delivery, server) or nullcontext() as metrics:
+        await server.start()
+        host, port = server.address
+        shown = f"[{host}]" if ":" in host else host
+        told = {"url": f"https://{shown}:{port}"}
+        if metrics is not None:
+            told["metrics"] = metrics.url
+        announce(told)
+        await ended.wait()
+        counts = server.counts()
+        await server.stop()
     return counts

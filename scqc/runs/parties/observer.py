@@ -1,8 +1,6 @@
 """What is asked of a running end, gathered without holding it up.
 
-A thread looks every few seconds, so that alarms begin and end when nobody asks; who
-asks for metrics gets a look that may be a second old. However many ask, the key sink
-and the disk are asked no more often than that.
+A thread looks every few seconds, so that alarms begin and end when nobody asks.
 """
 
 from __future__ import annotations
@@ -31,8 +29,6 @@ from scqc.runs.parties.status import Status
 
 #: Between two looks when nobody asks [s].
 _INTERVAL_S = 5.0
-#: How old a look may be that is given to whoever asks for metrics [s].
-FRESH_S = 1.0
 
 
 class LinkCounts(Protocol):
@@ -98,22 +94,11 @@ class Observer:
         self._limits = limits_of(sources.config)
         self._history = LevelHistory()
         self._lock = threading.Lock()
-        self._looked_s = -FRESH_S
-        self._shown: dict[str, Any] = {}
 
-    def look(self, max_age_s: float = 0.0) -> dict[str, Any]:
-        """Return everything that is known, as JSON values.
-
-        Parameters
-        ----------
-        max_age_s : float
-            An earlier look will do that is no older [s].
-        """
+    def look(self) -> dict[str, Any]:
+        """Return everything that is known, as JSON values."""
         with self._lock:
-            if not self._shown or time.monotonic() - self._looked_s >= max_age_s:
-                self._shown = self._look()
-                self._looked_s = time.monotonic()
-            return self._shown
+            return self._look()
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from protocols.key_sink.hygiene import harden_process
 from scqc.runs.journal import Journal
+from scqc.runs.metrics import check_installed
+from scqc.runs.metrics.server import MetricsServer
 from scqc.runs.parties.alice_service import make_alice
 from scqc.runs.parties.bob_service import make_bob
 from scqc.runs.parties.service import Make, Place, Service, opened_home
@@ -47,10 +49,45 @@ def serve_party(
         journal.write("service", f"{party} begins, {place.loaded.path.name}")
         if ready is not None:
             ready(service)
-        with _ended_by_signals(service):
+        with _ended_by_signals(service), observed(service):
             service.run()
         journal.write("service", f"{party} ends")
     return service
+
+
+@contextmanager
+def observed(service: Service) -> Iterator[str]:
+    """Watch a service and serve its metrics, for the time of the block.
+
+    Parameters
+    ----------
+    service : Service
+
+    Yields
+    ------
+    str
+        Where the metrics are; empty if nobody wants them.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be served: a package is missing, or the address is taken.
+    """
+    place = service.place
+    wanted = place.metrics
+    address = service.config.peer.metrics if wanted is None else wanted
+    with ExitStack() as opened:
+        url = ""
+        if address:
+            check_installed("peer", address)
+            from scqc.runs.metrics.page import page_of
+            from scqc.runs.metrics.party import party_metrics
+
+            page = page_of(lambda: party_metrics(service.observer.look()))
+            url = opened.enter_context(MetricsServer(address, page)).url
+            service.journal.write("metrics", url)
+        opened.enter_context(service.observer.watching())
+        yield url
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class Place:
         Whether it waits to be told to start.
     blocks : int or None
         Ends by itself after so many [1].
+    metrics : str or None
+        Where metrics are served, instead of ``[peer] metrics``.
     """
 
     loaded: LoadedConfig
@@ -66,6 +68,7 @@ class Place:
     run_uuid: str
     paused: bool = False
     blocks: int | None = None
+    metrics: str | None = None
 
 
 class Service(ABC):
