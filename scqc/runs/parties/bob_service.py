@@ -6,13 +6,13 @@ keys of them. Between them is a short queue: when it is full, no light is asked 
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from scqc.runs.parties.block import RECEIVED_NAME
 from scqc.runs.parties.bob import BobTaker, Captured, distil_block
 from scqc.runs.parties.control import ControlServer
 from scqc.runs.parties.curve import LinkKeyFile
+from scqc.runs.parties.distil import SchemeParty
+from scqc.runs.parties.inbox import Inbox, message_of
 from scqc.runs.parties.opened import open_own_station
 from scqc.runs.parties.pair import bob_light, scheme_bob, store_of
 from scqc.runs.parties.service import TIMES, Place, Service
@@ -71,7 +73,7 @@ class BobService(Service):
         self._index = self.first_index()
         #: Blocks that were stored so far [1].
         self.taken = 0
-        (place.home / "inbox").mkdir(mode=0o700, exist_ok=True)
+        self._inbox = Inbox(place.home)
 
     def run(self) -> None:
         """Take and distil blocks until told to end.
@@ -166,13 +168,8 @@ class BobService(Service):
             result = self._distil_cv(captured, asker, told)
         else:
             result = self._distil_photon(captured, asker, told)
-        received = captured.folder / RECEIVED_NAME
-        # A block of key only carries a message of no bytes.
-        if received.exists() and received.stat().st_size:
-            received.chmod(0o600)
-            target = self.place.home / "inbox" / f"{captured.folder.name}.bin"
-            os.replace(received, target)
-            self.journal.write("payload", f"{target.name}: delivered")
+        # It is in the inbox.
+        (captured.folder / RECEIVED_NAME).unlink(missing_ok=True)
         return result
 
     def _distil_cv(self, captured: Captured, asker: ZmqAsker, told: Any) -> Result:
@@ -204,11 +201,16 @@ class BobService(Service):
     def _key(
         self, captured: Captured, received: Any, asker: ZmqAsker, timing: Timing
     ) -> Any:
+        def accept(bob: SchemeParty) -> None:
+            if message := message_of(bob):
+                name = self._inbox.put(captured.folder.name, message)
+                self.journal.write("payload", f"{name}: delivered")
+
         with timing.stage("key distillation"):
             bob, _ = distil_block(
                 received,
                 lambda keys, opening: self._scheme.party(received, keys, opening),
-                self._store,
+                replace(self._store, accept=accept),
                 asker,
                 (captured.opening, captured.index, captured.folder),
             )

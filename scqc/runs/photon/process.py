@@ -213,7 +213,7 @@ def finish_block(
     """
     captured, journal = places
     number = captured.name.number
-    delivered = _delivered(bob)
+    delivered = delivered_message(bob)
     if delivered is not None:
         _write_secret(captured.folder / RECEIVED_NAME, delivered)
         journal.write("payload", f"block {number}: {len(delivered)} bytes delivered")
@@ -256,7 +256,7 @@ def _write_secret(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _delivered(bob: PhotonBob) -> bytes | None:
+def delivered_message(bob: PhotonBob) -> bytes | None:
     """Return the message as Bob has it; None if none was sent or it was lost."""
     bits = bob.message()
     if not bob.message_bits or bits.size != bob.message_bits:
