@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -77,13 +78,40 @@ def bob(
     _serve(config, "bob", home, given, as_json, debug)
 
 
-def status(home: Home, as_json: Json = False, debug: Debug = False) -> None:
-    """Ask a running service how it is."""
+def status(
+    homes: Annotated[list[Path], typer.Argument(help="Homes of running services.")],
+    keep_on: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(help="Pause between looks [s].", min=0.1)
+    ] = 1.0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Ask running services how they are; several stand side by side."""
+    if keep_on and as_json:
+        raise typer.BadParameter("--json prints one object, --watch many tables")
     with reporting(as_json, debug):
-        from scqc.runs.parties.control import tell
+        from scqc.runs.parties.asking import ask_all, ask_one
 
-        found = tell(home, "status")
-    show(found, as_json)
+        if as_json:
+            told = ask_one(homes[0]) if len(homes) == 1 else {"homes": ask_all(homes)}
+            show(told, as_json)
+            return
+        from rich.console import Console
+
+        from scqc.cli.status_view import status_view, watch
+
+        if keep_on:
+            with suppress(KeyboardInterrupt):
+                watch(lambda: ask_all(homes), interval)
+            return
+        found = ask_all(homes)
+        Console(highlight=False).print(status_view(found))
+        for home, one in zip(homes, found, strict=True):
+            if "party" not in one:
+                ask_one(home)
 
 
 def tell(

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from protocols.key_sink.records import KEY_PURPOSE
 from protocols.key_sink.schedule import BLOCK_PAD_BITS
+from protocols.key_sink.shares import share_sizes
 from scqc.runs.disk import RESERVE_BYTES, block_bytes
 from scqc.runs.lab_config import LabConfig
 from scqc.runs.parties.alarms import Alarms, Code, Severity, worst
@@ -23,6 +25,8 @@ _EARLY = 0.5
 _STALE_BLOCKS = 5
 #: … and so long in any case [s].
 _STALE_S = 60.0
+#: A key that is long enough for a share of every pool [bit].
+_ANY_KEY_BITS = 1 << 30
 _OF_STATE: dict[str, Severity] = {
     "waiting": "minor",
     "paused": "minor",
@@ -42,6 +46,8 @@ class Limits:
         Of pad for messages; nobody misses it where it is zero [bit].
     disk_bytes : int
         Free [byte].
+    exports : bool
+        Whether key for applications is made at all.
     max_xi_snu, max_qber : float or None
         Of the channel [SNU, 1]; None: no limit.
     max_skew_s : float
@@ -55,6 +61,7 @@ class Limits:
     authentication_bits: int
     pad_bits: int
     disk_bytes: int
+    exports: bool
     max_xi_snu: float | None
     max_qber: float | None
     max_skew_s: float
@@ -64,15 +71,17 @@ class Limits:
 
 def limits_of(config: LabConfig) -> Limits:
     """Return the limits that a lab config sets."""
-    peer, photon = config.peer, isinstance(config, PhotonConfig)
+    peer, messages = config.peer, carries_message_pad(config)
     pad_bits = 0
-    if carries_message_pad(config):
+    if messages:
         pad_bits = config.keys.reserve_bits + peer.low_pad_bits
+    pools = share_sizes(_ANY_KEY_BITS, config.keys, messages=messages)
     return Limits(
         authentication_bits=peer.low_blocks * BLOCK_PAD_BITS,
         pad_bits=pad_bits,
         disk_bytes=RESERVE_BYTES + _LOW_DISK_BLOCKS * block_bytes(config),
-        max_xi_snu=None if photon else peer.max_xi_snu,
+        exports=any(purpose == KEY_PURPOSE for purpose, _, _ in pools),
+        max_xi_snu=peer.max_xi_snu,
         max_qber=(
             config.security.max_error_rate if isinstance(config, PhotonConfig) else None
         ),
@@ -148,7 +157,7 @@ def _sink(sink: dict[str, int], limits: Limits, *, blocks: int) -> dict[Code, st
         )
     if pad < limits.pad_bits:
         found["pad-low"] = f"{pad} bits; messages wait for blocks that give more"
-    if blocks and not export:
+    if blocks and limits.exports and not export:
         found["export-empty"] = "there is no key for applications"
     return found
 
