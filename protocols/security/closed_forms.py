@@ -59,9 +59,9 @@ def unlimited_rate(
 
     Parameters
     ----------
-    transmittance : float or ndarray, shape broadcastable
+    transmittance : float or ndarray, shape (...)
         Below 1 [1].
-    environment_snu, source_snu : float or ndarray, shape broadcastable
+    environment_snu, source_snu : float or ndarray, shape (...)
         Variances ``2 n + 1`` [SNU].
     detection : {"homodyne", "heterodyne"}
     direction : {"reverse", "direct"}
@@ -86,7 +86,7 @@ def greatest_loss(
 
     Parameters
     ----------
-    environment_snu, source_snu : float or ndarray, shape broadcastable
+    environment_snu, source_snu : float or ndarray, shape (...)
         Variances ``2 n + 1``; the environment above 1 [SNU].
     detection : {"homodyne", "heterodyne"}
     direction : {"reverse", "direct"}
@@ -151,22 +151,21 @@ def _rates(
     arrays = np.broadcast_arrays(
         *(np.asarray(a, np.float64) for a in (loss, environment_snu, source_snu))
     )
-    flat = tuple(np.ascontiguousarray(a).ravel() for a in arrays)
-    out = np.empty(flat[0].size)
-    _fill(*flat, detection == "heterodyne", direction == "direct", out)
+    columns = tuple(np.ascontiguousarray(a).ravel() for a in arrays)
+    out = np.empty(arrays[0].size)
+    _fill(columns, detection == "heterodyne", direction == "direct", out)
     return out.reshape(arrays[0].shape)
 
 
 @numba.njit(cache=True, nogil=True)
 def _fill(
-    losses: NDArray[np.float64],
-    environments: NDArray[np.float64],
-    sources: NDArray[np.float64],
+    columns: tuple[NDArray[np.float64], ...],
     heterodyne: bool,
     direct: bool,
     out: NDArray[np.float64],
 ) -> None:
     """Write the closed forms of the module's head, one point after the other."""
+    losses, environments, sources = columns
     for i in range(losses.size):
         q, w, v0 = losses[i], environments[i], sources[i]
         t = 1.0 - q

@@ -66,9 +66,9 @@ class Receiver:
 
     Parameters
     ----------
-    efficiency : float or ndarray, shape broadcastable
+    efficiency : float or ndarray, shape (...)
         [1]
-    electronic_snu : float or ndarray, shape broadcastable
+    electronic_snu : float or ndarray, shape (...)
         Electronic noise per measured quadrature [SNU].
     detection : {"homodyne", "heterodyne"}
     trust : Trust
@@ -91,17 +91,17 @@ class Link:
 
     Parameters
     ----------
-    transmittance : float or ndarray, shape broadcastable
+    transmittance : float or ndarray, shape (...)
         Of the channel, 1e-12 to 1 [1].
-    modulation_snu : float or ndarray, shape broadcastable
+    modulation_snu : float or ndarray, shape (...)
         Gaussian modulation variance per quadrature [SNU].
-    xi_snu : float or ndarray, shape broadcastable
+    xi_snu : float or ndarray, shape (...)
         Excess noise at the channel input [SNU].
-    phase_xi_snu : float or ndarray, shape broadcastable
+    phase_xi_snu : float or ndarray, shape (...)
         The part that phase noise makes, not contained in `xi_snu` [SNU].
-    environment_snu : float or ndarray, shape broadcastable
+    environment_snu : float or ndarray, shape (...)
         Variance ``2 n + 1`` of what the loss lets in [SNU].
-    source_snu : float or ndarray, shape broadcastable
+    source_snu : float or ndarray, shape (...)
         Variance ``2 n + 1`` of Alice's light without modulation [SNU].
     """
 
@@ -119,12 +119,12 @@ class Rates:
 
     Parameters
     ----------
-    snr : ndarray, shape broadcast
-        Signal to noise of one measured quadrature [1].
-    information_bits : ndarray, shape broadcast
-        Shannon information of Alice and Bob [bit].
-    holevo_bits : ndarray, shape broadcast
-        Bound of Eve's information [bit].
+    snr : ndarray, shape (...), float64 [1]
+        Signal to noise of one measured quadrature.
+    information_bits : ndarray, shape (...), float64 [bit]
+        Shannon information of Alice and Bob.
+    holevo_bits : ndarray, shape (...), float64 [bit]
+        Bound of Eve's information.
     """
 
     snr: NDArray[np.float64]
@@ -136,7 +136,7 @@ class Rates:
 
         Parameters
         ----------
-        beta : float or ndarray, shape broadcastable
+        beta : float or ndarray, shape (...)
             Efficiency of the reconciliation [1]. Failed frames are not in it: take
             pairs from `protocols.reconciliation.pairs`.
         """
@@ -178,9 +178,9 @@ def environment_with_excess(
 
     Parameters
     ----------
-    transmittance : float or ndarray, shape broadcastable
+    transmittance : float or ndarray, shape (...)
         Below 1 [1].
-    environment_snu, xi_snu : float or ndarray, shape broadcastable
+    environment_snu, xi_snu : float or ndarray, shape (...)
         [SNU]
     """
     check_range("transmittance", transmittance, LEAST_TRANSMITTANCE, 1.0 - 1e-15)
