@@ -499,19 +499,19 @@ class Lab:
         return codes
 
 
+class Undone(Exception):  # noqa: N818
+    """Takes a transaction back."""
+
+
 def late_lease(self, missing, n_bytes):
-    """Hand a lease out, and commit it later."""
-    db = self._sink.db
-    if not db._db.in_transaction:
-        db.execute("BEGIN IMMEDIATE")
-
-    def commit():
-        with db._lock:
-            if db._db.in_transaction:
-                db.execute("COMMIT")
-
-    threading.Timer(0.05, commit).start()
-    return LEASE(self, missing, n_bytes)
+    """Hand a lease out, and write it down later."""
+    if any(isinstance(thread, threading.Timer) for thread in threading.enumerate()):
+        raise NotEnoughKey("the lease before is not written down yet")
+    with contextlib.suppress(Undone), self._sink.db.transaction():
+        lease = LEASE(self, missing, n_bytes)
+        raise Undone
+    threading.Timer(0.15, LEASE, (self, missing, n_bytes)).start()
+    return lease
 
 
 def early_key(self, name, party, *, confirmed):
