@@ -53,7 +53,7 @@ class Limits:
     max_skew_s : float
         Difference of the clocks that ends a greeting [s].
     no_key_blocks : int
-        In a row [1].
+        In a row; zero where no block is meant to give key [1].
     peer_silent_s : float
         Without a word of the peer [s].
     """
@@ -75,18 +75,19 @@ def limits_of(config: LabConfig) -> Limits:
     pad_bits = 0
     if messages:
         pad_bits = config.keys.reserve_bits + peer.low_pad_bits
+    direct = isinstance(config, PhotonConfig) and config.security.encoding == "direct"
     pools = share_sizes(_ANY_KEY_BITS, config.keys, messages=messages)
     return Limits(
         authentication_bits=peer.low_blocks * BLOCK_PAD_BITS,
         pad_bits=pad_bits,
         disk_bytes=RESERVE_BYTES + _LOW_DISK_BLOCKS * block_bytes(config),
-        exports=any(purpose == KEY_PURPOSE for purpose, _, _ in pools),
+        exports=not direct and KEY_PURPOSE in [purpose for purpose, _, _ in pools],
         max_xi_snu=peer.max_xi_snu,
         max_qber=(
             config.security.max_error_rate if isinstance(config, PhotonConfig) else None
         ),
         max_skew_s=peer.max_clock_skew_s,
-        no_key_blocks=peer.no_key_blocks,
+        no_key_blocks=0 if direct else peer.no_key_blocks,
         peer_silent_s=peer.peer_silent_s,
     )
 
@@ -130,7 +131,8 @@ def _disk(shown: dict[str, Any], limits: Limits) -> str:
 
 def _no_key(shown: dict[str, Any], limits: Limits) -> str:
     n: int = shown["blocks_without_key"]
-    return f"{n} blocks in a row gave no key" if n >= limits.no_key_blocks else ""
+    many = limits.no_key_blocks and n >= limits.no_key_blocks
+    return f"{n} blocks in a row gave no key" if many else ""
 
 
 def _clocks(shown: dict[str, Any], limits: Limits) -> str:

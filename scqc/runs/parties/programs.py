@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from protocols.key_sink.hygiene import harden_process
+from scqc.core.errors import WatchdogError
 from scqc.runs.journal import Journal
 from scqc.runs.metrics import check_installed
 from scqc.runs.metrics.server import MetricsServer
@@ -87,7 +88,11 @@ def observed(service: Service) -> Iterator[str]:
             url = opened.enter_context(MetricsServer(address, page)).url
             service.journal.write("metrics", url)
         opened.enter_context(service.observer.watching())
-        yield url
+        try:
+            yield url
+        except WatchdogError as error:
+            service.status.alarms.happened("watchdog", str(error))
+            raise
 
 
 @contextmanager
