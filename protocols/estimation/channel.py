@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 from protocols.estimation.regression import Sums
-from protocols.security.holevo import Channel, Detection, holevo_information, untrusted
+from protocols.security.finite_kernels import box_sigmas, worst_bound
+from protocols.security.holevo import Channel, Detection, check_channel
 from scqc.core.errors import ProtocolAbort
 
 Displacement = Literal["none", "error-corrected", "raw-decisions"]
@@ -230,7 +230,7 @@ def worst_case(estimate: ChannelEstimate, epsilon: float) -> WorstCase:
     At fixed output noise the bound can rise or fall with the transmittance, so
     both ends are tried; ``sqrt(2 ln(1/eps))`` bounds a Gaussian tail.
     """
-    sigmas = math.sqrt(2.0 * math.log(3.0 / epsilon))
+    sigmas = float(box_sigmas(epsilon))
     detector = estimate.detector
     noise = estimate.noise_bob_snu + sigmas * estimate.noise_bob_sigma_snu
     half_t = sigmas * estimate.transmittance_sigma
@@ -240,22 +240,22 @@ def worst_case(estimate: ChannelEstimate, epsilon: float) -> WorstCase:
             f"estimation: transmittance {estimate.transmittance:.3g} is not above its "
             f"uncertainty {half_t:.3g}: the block is too small"
         )
-    best: WorstCase | None = None
-    for sign_t, sign_nu in product((-1.0, 0.0, 1.0), (-1.0, 1.0)):
-        t = estimate.transmittance + sign_t * half_t
-        nu = max(0.0, detector.electronic_snu + sign_nu * half_nu)
-        channel = Channel(
-            estimate.v_a_snu,
-            t,
-            detector.mu * noise / (detector.efficiency * t),
-            detector.efficiency,
-            nu,
-            detector.detection,
-        )
-        seen = channel if detector.trusted else untrusted(channel)
-        holevo = holevo_information(seen)
-        if best is None or holevo > best.holevo_bits:
-            best = WorstCase(holevo, channel, sigmas)
-    if best is None:
-        raise ProtocolAbort("estimation: empty confidence box")
-    return best
+    holevo, t, nu = worst_bound(
+        estimate.v_a_snu,
+        (estimate.transmittance, half_t),
+        noise,
+        (detector.electronic_snu, half_nu),
+        detector.efficiency,
+        detector.detection == "heterodyne",
+        detector.trusted,
+    )
+    channel = Channel(
+        estimate.v_a_snu,
+        t,
+        detector.mu * noise / (detector.efficiency * t),
+        detector.efficiency,
+        nu,
+        detector.detection,
+    )
+    check_channel(channel)
+    return WorstCase(holevo, channel, sigmas)

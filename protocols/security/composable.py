@@ -22,6 +22,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+from protocols.security.finite_kernels import (
+    aep_correction,
+    hashing_cost,
+    log2_acceptance,
+)
 from scqc.core.errors import ProtocolAbort
 
 
@@ -140,20 +145,15 @@ def aep_bits(n_quadratures: int, accepted: float, smoothing: float) -> float:
     _check_probability("accepted event", accepted)
     _check_probability("smoothing", smoothing)
     # In logarithms: (1 - FER)^F may be far below the smallest float squared.
-    inner = math.log2(18.0) - 2.0 * math.log2(accepted) - 4.0 * math.log2(smoothing)
-    return 4.0 * math.log2(18.0) * math.sqrt(inner) * math.sqrt(n_quadratures / 8.0)
+    logs = math.log2(accepted), math.log2(smoothing)
+    return float(aep_correction(float(n_quadratures), *logs))
 
 
 def hashing_bits(accepted: float, smoothing: float, hashing: float) -> float:
     """Return what privacy amplification costs beyond the entropy [bit]."""
     _check_probability("accepted event", accepted)
     _check_probability("hashing", hashing)
-    theta = (
-        math.log2(accepted)
-        + math.log2(1.0 - smoothing**2 / 3.0)
-        + 2.0 * math.log2(math.sqrt(2.0) * hashing)
-    )
-    return -theta
+    return float(hashing_cost(math.log2(accepted), smoothing, hashing))
 
 
 def acceptance_probability(frames_total: int, frames_kept: int) -> float:
@@ -167,9 +167,7 @@ def acceptance_probability(frames_total: int, frames_kept: int) -> float:
         raise ProtocolAbort(
             f"security: {frames_kept} of {frames_total} frames kept; nothing to hash"
         )
-    rate = frames_kept / frames_total
-    failed = frames_total - frames_kept
-    return float(rate**frames_kept * (1.0 - rate) ** failed)
+    return float(2.0 ** log2_acceptance(float(frames_total), float(frames_kept)))
 
 
 def _check_probability(name: str, value: float) -> None:

@@ -39,7 +39,8 @@ def thermal_entropy(excess: float) -> float:
     With :math:`m` photons, :math:`\log_2(1+m) + m \log_2(1+1/m)`.
     """
     m = 0.5 * excess
-    if m <= 0.0:
+    # Below, 1 / m overflows; such a mode holds nothing.
+    if m < 1e-300:
         return 0.0
     return (math.log1p(m) + m * math.log1p(1.0 / m)) / _LN2
 

@@ -179,6 +179,18 @@ def test_hot_laws_hold_where_they_say():
         closed_forms.hot_loss_law(5.0, warm_source=True)
 
 
+@pytest.mark.parametrize("xi", [5e-324, 2.3e-313, 1e-300, 1e-20])
+def test_noise_next_to_none_is_none(xi):
+    for detection in DETECTIONS:
+        next_to, none = (
+            float(
+                rates(Link(0.5, 4.0, noise), Receiver(0.8, 0.1, detection)).holevo_bits
+            )
+            for noise in (xi, 0.0)
+        )
+        assert next_to == pytest.approx(none, abs=1e-15)
+
+
 def test_shapes_broadcast():
     t, v_a = np.array([0.1, 0.2, 0.3])[:, None], np.array([2.0, 4.0])
     found = rates(Link(t, v_a), Receiver())
