@@ -57,7 +57,7 @@ CODES: dict[Code, Severity] = {
 #: So many cleared alarms are remembered.
 _CLEARED = 20
 #: What an error says may be long; an alarm is a line.
-_LONGEST = 500
+_LONGEST = 1000
 
 
 def worst(severities: Sequence[Severity]) -> Severity:
