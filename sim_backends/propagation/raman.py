@@ -82,7 +82,7 @@ class ClassicalChannel:
 
 
 def raman_shape(offset_hz: ArrayLike) -> NDArray[np.float64]:
-    """Return the Raman gain of silica at an offset, its peak (13.1 THz) being 1.
+    """Return the Raman gain of silica at an offset, its peak (13.2 THz) being 1.
 
     It is the imaginary part of the spectrum of the response of 13 lines, each with
     a Gaussian and a Lorentzian width (a Voigt shape).
