@@ -24,6 +24,7 @@ ScqcError
 │   └── PeerLost               it does not answer any more
 ├── PayloadError               the payload does not fit the run
 ├── ModelRangeError            a model was asked outside its range
+├── OrbitError                 elements of a satellite that cannot be used
 └── KeySinkError               the key store refused
     └── DeliveryError          an application's request for keys was refused
 """
@@ -177,6 +178,10 @@ class ModelRangeError(ScqcError, ValueError):
             f"{high:g}{': ' if why else ''}{why}; nearest valid value {self.nearest:g}"
         )
         self.quantity, self.value, self.limits = quantity, value, limits
+
+
+class OrbitError(ScqcError, ValueError):
+    """Elements of a satellite, or a time, that give no position."""
 
 
 class KeySinkError(ScqcError):

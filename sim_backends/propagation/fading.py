@@ -345,4 +345,5 @@ def thinned(nodes: Quadrature, n_bins: int) -> Quadrature:
     total = np.bincount(bins, weight, n_bins)
     power = np.bincount(bins, weight * nodes.transmittance[order], n_bins)
     filled = total > 0.0
-    return Quadrature(power[filled] / total[filled], total[filled])
+    means: Floats = power[filled] / total[filled]
+    return Quadrature(means, total[filled])
