@@ -162,7 +162,8 @@ class _Line:
         to_send = True
         while True:
             link, monitor = self._opened()
-            ready = _poll(link, monitor, to_send)
+            # A connection that has just ended may still take a message, and lose it.
+            ready = _poll(link, monitor, to_send and self._up)
             now_s = time.monotonic()
             if ready.get(monitor) and self._went_down(monitor):
                 to_send = True
@@ -173,7 +174,7 @@ class _Line:
                     return found
                 if found is not None:
                     patience.alive(found.coming_bytes, now_s)
-            elif to_send and ready.get(link, 0) & zmq.POLLOUT:
+            elif to_send and self._up and ready.get(link, 0) & zmq.POLLOUT:
                 # The connection may have gone since; then it is sent on the next.
                 with contextlib.suppress(zmq.Again):
                     link.send(request, flags=zmq.NOBLOCK, copy=False)
