@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protocols.estimation.regression import Sums
-from protocols.security.finite_kernels import box_sigmas, worst_bound
+from protocols.security.composable import box_sigmas
+from protocols.security.gaussian_kernels import worst_bound
 from protocols.security.holevo import Channel, Detection, check_channel
 from scqc.core.errors import ProtocolAbort
 
@@ -230,7 +231,7 @@ def worst_case(estimate: ChannelEstimate, epsilon: float) -> WorstCase:
     At fixed output noise the bound can rise or fall with the transmittance, so
     both ends are tried; ``sqrt(2 ln(1/eps))`` bounds a Gaussian tail.
     """
-    sigmas = float(box_sigmas(epsilon))
+    sigmas = box_sigmas(epsilon)
     detector = estimate.detector
     noise = estimate.noise_bob_snu + sigmas * estimate.noise_bob_sigma_snu
     half_t = sigmas * estimate.transmittance_sigma

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +34,7 @@ from protocols.security.cv_rates import (
     Floats,
     check_range,
 )
-from protocols.security.gaussian_kernels import eve_entropy, thermal_entropy
+from protocols.security.gaussian_kernels import fill_unlimited
 from protocols.security.holevo import Detection
 
 #: ``(1 - T) W^2`` of a warm source, reverse reconciliation: ``4 / e^2``.
@@ -153,33 +152,5 @@ def _rates(
     )
     columns = tuple(np.ascontiguousarray(a).ravel() for a in arrays)
     out = np.empty(arrays[0].size)
-    _fill(columns, detection == "heterodyne", direction == "direct", out)
+    fill_unlimited(columns, detection == "heterodyne", direction == "direct", out)
     return out.reshape(arrays[0].shape)
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill(
-    columns: tuple[NDArray[np.float64], ...],
-    heterodyne: bool,
-    direct: bool,
-    out: NDArray[np.float64],
-) -> None:
-    """Write the closed forms of the module's head, one point after the other."""
-    losses, environments, sources = columns
-    for i in range(losses.size):
-        q, w, v0 = losses[i], environments[i], sources[i]
-        t = 1.0 - q
-        seen, kept = t * v0 + q * w, t * w + q * v0
-        if heterodyne:
-            known = 2.0 * t / (math.e * q * (1.0 + seen))
-            if direct:
-                left = eve_entropy(t, q * (w - 1.0), v0)
-            else:
-                left = thermal_entropy(q * (w + 1.0) / t)
-        elif direct:
-            known = math.sqrt(t * kept / (q * seen))
-            above = q * v0 * (w * w - 1.0) / kept
-            left = thermal_entropy(above / (math.sqrt(1.0 + above) + 1.0))
-        else:
-            known, left = math.sqrt(w / (q * seen)), 0.0
-        out[i] = math.log2(known) + left - thermal_entropy(w - 1.0)

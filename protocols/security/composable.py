@@ -22,12 +22,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from protocols.security.finite_kernels import (
-    aep_correction,
-    hashing_cost,
-    log2_acceptance,
-)
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+
 from scqc.core.errors import ProtocolAbort
+
+Floats = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,71 @@ class Ledger:
         }
 
 
+def aep_correction(
+    n_quadratures: Floats, log2_accepted: Floats, log2_smoothing: float
+) -> NDArray[np.float64]:
+    """Return `aep_bits` of arrays and of logarithms, shape (...) [bit].
+
+    The probability of a pattern of a million frames is below the smallest float.
+
+    Parameters
+    ----------
+    n_quadratures : float or ndarray, shape (...)
+        Real quadratures kept for the key [1].
+    log2_accepted : float or ndarray, shape (...)
+        Logarithm of a probability [1].
+    log2_smoothing : float
+        Logarithm of a probability [1].
+    """
+    inner = math.log2(18.0) - 2.0 * np.asarray(log2_accepted) - 4.0 * log2_smoothing
+    units = np.asarray(n_quadratures) / 8.0
+    return np.asarray(4.0 * math.log2(18.0) * np.sqrt(inner) * np.sqrt(units))
+
+
+def hashing_cost(
+    log2_accepted: Floats, smoothing: float, hashing: float
+) -> NDArray[np.float64]:
+    """Return `hashing_bits` of an array of logarithms, shape (...) [bit].
+
+    Parameters
+    ----------
+    log2_accepted : float or ndarray, shape (...)
+        Logarithm of a probability [1].
+    smoothing, hashing : float
+        Parameters [1].
+    """
+    theta = np.asarray(log2_accepted) + math.log2(1.0 - smoothing**2 / 3.0)
+    return np.asarray(-theta - 2.0 * math.log2(math.sqrt(2.0) * hashing))
+
+
+def log2_acceptance(frames_total: Floats, failure_rate: Floats) -> NDArray[np.float64]:
+    """Return the logarithm of the probability of a pattern of frames, shape (...) [1].
+
+    Parameters
+    ----------
+    frames_total : float or ndarray, shape (...)
+        [1]
+    failure_rate : float or ndarray, shape (...)
+        Share of them that is disclosed, below 1 [1].
+    """
+    lost = np.asarray(failure_rate, dtype=np.float64)
+    nats = xlogy(1.0 - lost, 1.0 - lost) + xlogy(lost, lost)
+    return np.asarray(frames_total * nats / math.log(2.0))
+
+
+def box_sigmas(epsilon: float) -> float:
+    """Return the half-width of a confidence box in standard deviations [1].
+
+    ``sqrt(2 ln(1/eps))`` bounds a Gaussian tail.
+
+    Parameters
+    ----------
+    epsilon : float
+        Probability that any of three parameters lies outside [1].
+    """
+    return math.sqrt(2.0 * math.log(3.0 / epsilon))
+
+
 def aep_bits(n_quadratures: int, accepted: float, smoothing: float) -> float:
     """Return the finite-size correction of the smooth min-entropy [bit].
 
@@ -167,7 +233,8 @@ def acceptance_probability(frames_total: int, frames_kept: int) -> float:
         raise ProtocolAbort(
             f"security: {frames_kept} of {frames_total} frames kept; nothing to hash"
         )
-    return float(2.0 ** log2_acceptance(float(frames_total), float(frames_kept)))
+    lost = (frames_total - frames_kept) / frames_total
+    return float(2.0 ** log2_acceptance(frames_total, lost))
 
 
 def _check_probability(name: str, value: float) -> None:

@@ -21,12 +21,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.reconciliation.pairs import Pair
-from protocols.security.composable import EpsilonBudget, split_epsilon
+from protocols.security.composable import (
+    EpsilonBudget,
+    aep_correction,
+    box_sigmas,
+    hashing_cost,
+    log2_acceptance,
+    split_epsilon,
+)
 from protocols.security.cv_rates import (
     Floats,
     Link,
@@ -35,13 +41,7 @@ from protocols.security.cv_rates import (
     check_range,
     rates,
 )
-from protocols.security.finite_kernels import (
-    aep_correction,
-    box_sigmas,
-    hashing_cost,
-    log2_acceptance,
-    worst_bound,
-)
+from protocols.security.gaussian_kernels import fill_worst
 from scqc.core.errors import ModelRangeError
 
 
@@ -136,28 +136,24 @@ def ledger_key(link: Link, receiver: Receiver, block: Block, pair: Pair) -> Fini
     trusted = _bench_receiver(link, receiver)
     check_range("symbols of a block", block.symbols, 100.0, 1e18)
     check_range("calibration samples", block.calibration_samples, 1000.0, 1e18)
-    mu = receiver.mu
-    arrays = np.broadcast_arrays(
-        link.modulation_snu,
-        link.transmittance,
-        np.asarray(_all_noise(link)),
-        receiver.efficiency,
-        receiver.electronic_snu,
-        block.symbols,
-        block.calibration_samples,
-        pair.beta,
-        pair.fer,
-        pair.frame_bits,
-        pair.extra_bits,
-    )
-    columns = tuple(np.ascontiguousarray(a, np.float64).ravel() for a in arrays)
-    out = np.empty((5, columns[0].size))
+    raw = receiver.mu * np.asarray(block.symbols, dtype=np.float64)
+    frames = raw / pair.frame_bits
+    kept = raw * (1.0 - pair.fer)
+    capacity = 0.5 * np.log1p(rates(link, receiver).snr) / math.log(2.0)
+    # Flags: one per frame and, at most, one more for its retry.
+    leak = kept * (1.0 - pair.beta * capacity)
+    leak = leak + kept / pair.frame_bits * pair.extra_bits + 2.0 * frames
+    accepted = log2_acceptance(frames, pair.fer)
     parts = block.epsilon
-    epsilons = (parts.smoothing, parts.hashing, parts.estimation)
-    _fill(columns, mu == 2.0, trusted, epsilons, out)
-    shape = arrays[0].shape
-    symbols = np.array(np.broadcast_to(block.symbols, shape), dtype=np.float64)
-    kept, leak, holevo, aep, hashing = out.reshape((5, *shape))
+    columns = _writable(
+        block.symbols,
+        kept,
+        leak,
+        kept / receiver.mu * _worst_holevo(link, receiver, block, trusted),
+        aep_correction(kept, accepted, math.log2(parts.smoothing)),
+        hashing_cost(accepted, parts.smoothing, parts.hashing),
+    )
+    symbols, kept, leak, holevo, aep, hashing = columns
     return FiniteKey(symbols, kept, leak, holevo, aep, hashing, parts.total)
 
 
@@ -263,6 +259,10 @@ def penalised_rate(
     return np.asarray(accepted * (asymptotic.key_bits(beta) - lost))
 
 
+def _writable(*values: Floats) -> list[NDArray[np.float64]]:
+    return [np.array(a, dtype=np.float64) for a in np.broadcast_arrays(*values)]
+
+
 def _all_noise(link: Link) -> NDArray[np.float64]:
     """Return phase, heat and what else there is as noise at the channel's input."""
     t = np.asarray(link.transmittance, dtype=np.float64)
@@ -285,45 +285,32 @@ def _bench_receiver(link: Link, receiver: Receiver) -> bool:
     return trust.efficiency
 
 
-@numba.njit(cache=True, nogil=True)
-def _fill(
-    columns: tuple[NDArray[np.float64], ...],
-    heterodyne: bool,
-    trusted: bool,
-    epsilons: tuple[float, float, float],
-    out: NDArray[np.float64],
-) -> None:
-    """Write kept, leaked, Eve's, AEP and hashing bits of every point."""
-    v_as, ts, xis, etas, nus, sizes, shots, betas, fers, frames, extras = columns
-    smoothing, hashing, estimation = epsilons
-    mu = 2.0 if heterodyne else 1.0
-    sigmas = box_sigmas(estimation)
-    for i in range(ts.size):
-        raw, v_a, shot = mu * sizes[i], v_as[i], shots[i]
-        gain = etas[i] * ts[i] / mu
-        rest = 1.0 + nus[i] + gain * xis[i]
-        count, kept = raw / frames[i], raw / frames[i] * (1.0 - fers[i])
-        bits = kept * frames[i]
-        accepted = log2_acceptance(count, kept)
-        capacity = 0.5 * math.log2(1.0 + gain * v_a / rest)
-        out[0, i] = bits
-        # Flags: one per frame and, at most, one more for its retry.
-        out[1, i] = bits * (1.0 - betas[i] * capacity) + kept * extras[i] + 2.0 * count
-        out[3, i] = aep_correction(bits, accepted, math.log2(smoothing))
-        out[4, i] = hashing_cost(accepted, smoothing, hashing)
-        # Standard deviations as `protocols.estimation.channel` has them.
-        shot_part = 2.0 / shot * (1.0 + nus[i]) ** 2
-        dark_part = 2.0 / shot * nus[i] ** 2
-        slope = 4.0 * rest / (raw * v_a * gain)
-        half_t = sigmas * ts[i] * math.sqrt(slope + shot_part + dark_part)
-        noise = gain * xis[i]
-        noise += sigmas * math.sqrt(2.0 / raw * rest * rest + shot_part)
-        half_nu = sigmas * math.sqrt(
-            dark_part * (1.0 + nus[i]) ** 2 + shot_part * nus[i] ** 2
-        )
-        if half_t >= ts[i]:
-            out[2, i] = math.inf
-            continue
-        box, own = (ts[i], half_t), (nus[i], half_nu)
-        eve = worst_bound(v_a, box, noise, own, etas[i], heterodyne, trusted)[0]
-        out[2, i] = bits / mu * eve
+def _worst_holevo(
+    link: Link, receiver: Receiver, block: Block, trusted: bool
+) -> NDArray[np.float64]:
+    """Return Eve's information at the worst corner, shape (...) [bit per symbol].
+
+    Standard deviations as `protocols.estimation.channel` has them.
+    """
+    mu, t = receiver.mu, np.asarray(link.transmittance, dtype=np.float64)
+    nu = np.asarray(receiver.electronic_snu, dtype=np.float64)
+    raw, shot = mu * np.asarray(block.symbols), np.asarray(block.calibration_samples)
+    gain = receiver.efficiency * t / mu
+    noise = gain * _all_noise(link)
+    rest = 1.0 + nu + noise
+    shot_part, dark_part = 2.0 / shot * (1.0 + nu) ** 2, 2.0 / shot * nu**2
+    slope_part = 4.0 * rest / (raw * link.modulation_snu * gain)
+    sigmas = box_sigmas(block.epsilon.estimation)
+    columns = np.broadcast_arrays(
+        link.modulation_snu,
+        t,
+        sigmas * t * np.sqrt(slope_part + shot_part + dark_part),
+        noise + sigmas * np.sqrt(2.0 / raw * rest**2 + shot_part),
+        nu,
+        sigmas * np.sqrt(dark_part * (1.0 + nu) ** 2 + shot_part * nu**2),
+        receiver.efficiency,
+    )
+    flat = tuple(np.ascontiguousarray(c, np.float64).ravel() for c in columns)
+    out = np.empty(flat[0].size)
+    fill_worst(flat, mu == 2.0, trusted, out)
+    return out.reshape(columns[0].shape)

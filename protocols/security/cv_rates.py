@@ -22,15 +22,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.security.gaussian_kernels import (
-    holevo_direct,
-    holevo_reverse,
-    shannon_bits,
-)
+from protocols.security.gaussian_kernels import fill_rates
 from protocols.security.holevo import Detection
 from scqc.core.errors import ModelRangeError
 
@@ -166,7 +161,7 @@ def rates(link: Link, receiver: Receiver, direction: Direction = "reverse") -> R
     )
     heterodyne = receiver.detection == "heterodyne"
     out = np.empty((3, math.prod(shape)))
-    _fill(columns, heterodyne, direction == "direct", out)
+    fill_rates(columns, heterodyne, direction == "direct", out)
     snr, information, holevo = out.reshape((3, *shape))
     return Rates(snr, information, holevo)
 
@@ -253,26 +248,3 @@ def _check(link: Link, receiver: Receiver) -> None:
         ("electronic noise [SNU]", receiver.electronic_snu, 0.0, top),
     ):
         check_range(quantity, values, low, high)
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill(
-    columns: tuple[NDArray[np.float64], ...],
-    heterodyne: bool,
-    direct: bool,
-    out: NDArray[np.float64],
-) -> None:
-    """Write SNR, information and Holevo bound of every point into `out`."""
-    ts, noises, sources, modulations, etas, owns = columns
-    unit = 1.0 if heterodyne else 0.0
-    for i in range(ts.size):
-        t, n, v0, eta, own = ts[i], noises[i], sources[i], etas[i], owns[i]
-        v = v0 + modulations[i]
-        rest = eta * (t * v0 + (1.0 - t) + n) + 1.0 - eta + own + unit
-        snr = eta * t * modulations[i] / rest
-        out[0, i] = snr
-        out[1, i] = shannon_bits(snr, heterodyne)
-        if direct:
-            out[2, i] = holevo_direct(t, n, v, v0, heterodyne)
-        else:
-            out[2, i] = holevo_reverse(t, n, v, eta, own, heterodyne)

@@ -21,6 +21,9 @@ Derivation. The light Bob's detector splits off, of variance
 :math:`uu^T/(\eta B + n)` from one or both quadratures and collecting terms with
 :math:`PB - q(\ldots) = V` leaves the sums below. The purification formulas of
 Fossier et al., J. Phys. B 42, 114014 (2009) give the same numbers and cancel.
+
+All loops over these kernels are in this file: compiled code is kept until its own
+file changes, and would not notice a change of a kernel in another one.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from __future__ import annotations
 import math
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 _LN2 = math.log(2.0)
 
@@ -187,3 +192,149 @@ def bound(
     mu = 2.0 if heterodyne else 1.0
     n = t * max(0.0, xi)
     return holevo_reverse(t, n, v_a + 1.0, eta, mu * max(0.0, nu), heterodyne)
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_rates(
+    columns: tuple[NDArray[np.float64], ...],
+    heterodyne: bool,
+    direct: bool,
+    out: NDArray[np.float64],
+) -> None:
+    """Write SNR, information and Holevo bound of every point.
+
+    Parameters
+    ----------
+    columns : tuple of ndarray, shape (n,), float64
+        Transmittance [1], noise of the channel at its output, variance of the
+        source, modulation [SNU], efficiency [1], trusted noise [SNU].
+    heterodyne, direct : bool
+    out : ndarray, shape (3, n), float64 [1, bit, bit]
+    """
+    ts, noises, sources, modulations, etas, owns = columns
+    unit = 1.0 if heterodyne else 0.0
+    for i in range(ts.size):
+        t, n, v0, eta, own = ts[i], noises[i], sources[i], etas[i], owns[i]
+        v = v0 + modulations[i]
+        rest = eta * (t * v0 + (1.0 - t) + n) + 1.0 - eta + own + unit
+        snr = eta * t * modulations[i] / rest
+        out[0, i] = snr
+        out[1, i] = shannon_bits(snr, heterodyne)
+        if direct:
+            out[2, i] = holevo_direct(t, n, v, v0, heterodyne)
+        else:
+            out[2, i] = holevo_reverse(t, n, v, eta, own, heterodyne)
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_unlimited(
+    columns: tuple[NDArray[np.float64], ...],
+    heterodyne: bool,
+    direct: bool,
+    out: NDArray[np.float64],
+) -> None:
+    """Write the closed forms of `protocols.security.closed_forms`.
+
+    Parameters
+    ----------
+    columns : tuple of ndarray, shape (n,), float64
+        Loss [1], variances of environment and source [SNU].
+    heterodyne, direct : bool
+    out : ndarray, shape (n,), float64 [bit]
+    """
+    losses, environments, sources = columns
+    for i in range(losses.size):
+        q, w, v0 = losses[i], environments[i], sources[i]
+        t = 1.0 - q
+        seen, kept = t * v0 + q * w, t * w + q * v0
+        if heterodyne:
+            known = 2.0 * t / (math.e * q * (1.0 + seen))
+            if direct:
+                left = eve_entropy(t, q * (w - 1.0), v0)
+            else:
+                left = thermal_entropy(q * (w + 1.0) / t)
+        elif direct:
+            known = math.sqrt(t * kept / (q * seen))
+            above = q * v0 * (w * w - 1.0) / kept
+            left = thermal_entropy(above / (math.sqrt(1.0 + above) + 1.0))
+        else:
+            known, left = math.sqrt(w / (q * seen)), 0.0
+        out[i] = math.log2(known) + left - thermal_entropy(w - 1.0)
+
+
+@numba.njit(cache=True, nogil=True)
+def worst_bound(
+    modulation: float,
+    transmittance: tuple[float, float],
+    noise: float,
+    electronic: tuple[float, float],
+    efficiency: float,
+    heterodyne: bool,
+    trusted: bool,
+) -> tuple[float, float, float]:
+    """Maximise the Holevo bound over a box of transmittance and electronic noise.
+
+    At fixed output noise the bound can rise or fall with the transmittance, so
+    the middle and both ends are tried.
+
+    Parameters
+    ----------
+    modulation : float
+        Variance of the modulation [SNU].
+    transmittance, electronic : tuple of two float
+        Value and half-width of the box [1], [SNU].
+    noise : float
+        Largest excess noise per quadrature at Bob [SNU].
+    efficiency : float
+        [1]
+    heterodyne, trusted : bool
+
+    Returns
+    -------
+    tuple of three float
+        The bound [bit per symbol], and the transmittance [1] and the electronic
+        noise [SNU] where it is taken.
+    """
+    mu = 2.0 if heterodyne else 1.0
+    best, best_t, best_nu = -1.0, transmittance[0], electronic[0]
+    for step in (-1.0, 0.0, 1.0):
+        t = transmittance[0] + step * transmittance[1]
+        xi = mu * noise / (efficiency * t)
+        for side in (-1.0, 1.0):
+            nu = max(0.0, electronic[0] + side * electronic[1])
+            if trusted:
+                found = bound(modulation, t, xi, efficiency, nu, heterodyne)
+            else:
+                whole = efficiency * t
+                more = xi + mu * nu / whole
+                found = bound(modulation, whole, more, 1.0, 0.0, heterodyne)
+            if found > best:
+                best, best_t, best_nu = found, t, nu
+    return best, best_t, best_nu
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_worst(
+    columns: tuple[NDArray[np.float64], ...],
+    heterodyne: bool,
+    trusted: bool,
+    out: NDArray[np.float64],
+) -> None:
+    """Write `worst_bound` of every point; infinite where the box reaches zero.
+
+    Parameters
+    ----------
+    columns : tuple of ndarray, shape (n,), float64
+        Modulation [SNU], transmittance and half-width [1], largest noise at Bob,
+        electronic noise and half-width [SNU], efficiency [1].
+    heterodyne, trusted : bool
+    out : ndarray, shape (n,), float64 [bit]
+    """
+    modulations, ts, half_ts, noises, nus, half_nus, etas = columns
+    for i in range(ts.size):
+        out[i] = math.inf
+        if half_ts[i] < ts[i]:
+            box, own = (ts[i], half_ts[i]), (nus[i], half_nus[i])
+            out[i] = worst_bound(
+                modulations[i], box, noises[i], own, etas[i], heterodyne, trusted
+            )[0]
