@@ -1,0 +1,381 @@
+"""What the two services do about what goes wrong: a typed fault, and nothing released.
+
+The services, the link and the sinks are the real ones; light and scheme are those of
+`tests/parties_killed_kit.py`. Both services run in threads of this process.
+"""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+
+import parties_killed_kit as kit
+import pytest
+
+from protocols.key_sink.sink import KeySink
+from scqc.core.errors import (
+    DiskSpaceError,
+    KeySinkError,
+    PeerError,
+    ScqcError,
+)
+from scqc.runs.lab_config import load_config
+from scqc.runs.parties import alice_service, bob_service, programs, service
+from scqc.runs.parties.control import tell
+from scqc.runs.parties.programs import serve_party
+from scqc.runs.parties.service import Place
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="control sockets")
+#: What is told to end has ended; far less on a quiet machine.
+END_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    """Light and scheme of the kit; this process is not hardened."""
+    monkeypatch.setattr(alice_service, "scheme_alice", kit.ToyAliceScheme)
+    monkeypatch.setattr(alice_service, "open_own_station", kit.toy_station)
+    monkeypatch.setattr(bob_service, "open_own_station", kit.toy_station)
+    monkeypatch.setattr(bob_service, "scheme_bob", kit.ToyBobScheme)
+    monkeypatch.setattr(bob_service, "bob_light", kit.ToyBobLight)
+    monkeypatch.setattr(bob_service, "message_of", lambda bob: bob.payload)
+    monkeypatch.setattr(bob_service.BobService, "_distil_photon", kit.toy_distil)
+    monkeypatch.setattr(programs, "harden_process", lambda: None)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return kit.Lab(tmp_path / "lab")
+
+
+class Running:
+    """A service in a thread."""
+
+    def __init__(self, lab, party, loaded=None, home=None, **options):
+        self.party, self.home = party, home or lab.home(party)
+        self.service, self.error = None, None
+        place = Place(
+            loaded or lab.loaded, self.home, None, str(uuid.uuid4()), **options
+        )
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(place,))
+        self._thread.start()
+        assert self._ready.wait(END_S)
+
+    def _run(self, place):
+        def ready(service):
+            self.service = service
+            self._ready.set()
+
+        try:
+            serve_party(place, self.party, ready)
+        except ScqcError as error:
+            self.error = error
+        finally:
+            self._ready.set()
+
+    def state(self):
+        return self.service.status.state
+
+    def says(self):
+        """Return all that a user can read."""
+        looked = json.dumps(self.service.handle({"command": "status"}))
+        return looked + (self.home / "journal.jsonl").read_text()
+
+    def end(self):
+        if self.service is not None:
+            self.service.end.set()
+        self.join()
+
+    def join(self):
+        self._thread.join(END_S)
+        assert not self._thread.is_alive(), "it does not end"
+
+
+@contextmanager
+def running(*starts):
+    """Start services, and end them."""
+    made = []
+    try:
+        for start in starts:
+            made.append(start())
+        yield made
+    finally:
+        # Bob first: he need not wait for her then.
+        for one in reversed(made):
+            one.end()
+
+
+def until(condition, explain=lambda: ""):
+    end_s = time.monotonic() + END_S
+    while not condition():
+        assert time.monotonic() < end_s, explain()
+        time.sleep(0.01)
+
+
+def released(lab):
+    """Return how many bits were ever released, at both ends."""
+    total = []
+    for party in ("alice", "bob"):
+        with KeySink(lab.home(party) / f"keys/{party}.sqlite") as sink:
+            total.append(sum(e.used_bits for e in sink.list()))
+    return total
+
+
+def changed(lab, old, new):
+    """Return the config with one thing changed."""
+    path = lab.folder / "other.toml"
+    text = lab.loaded.path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return load_config(path)
+
+
+def without_sim(lab):
+    path = lab.folder / "real.toml"
+    text = lab.loaded.text.partition("\n[sim]\n")[0]
+    keys = lab.home("bob") / "keys"
+    path.write_text(text.replace("[keys]", f'[keys]\ndirectory = "{keys}"', 1))
+    return load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda lab: changed(lab, "signal_share = 0.23", "signal_share = 0.25"),
+         "decoy.signal_share"),
+        (lambda lab: changed(lab, "message_share = 0.05", "message_share = 0.07"),
+         "keys.message_share"),
+        (without_sim, "simulated"),
+    ],
+)  # fmt: skip
+def test_another_config_is_named_at_both_ends(lab, other, named):
+    loaded, before = other(lab), released(lab)
+    with running(
+        lambda: Running(lab, "alice"), lambda: Running(lab, "bob", loaded)
+    ) as (alice, bob):
+        until(lambda: named in alice.says() and named in bob.says(), bob.says)
+        assert alice.state() == bob.state() == "waiting"
+    assert released(lab) == before
+
+
+def test_another_start_key_is_refused_and_nothing_released(lab):
+    sink = lab.home("bob") / "keys/bob.sqlite"
+    for path in sink.parent.glob("bob.sqlite*"):
+        path.unlink()
+    other = changed(lab, "seed = 1", "seed = 2")
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob", other)) as (
+        alice,
+        bob,
+    ):
+        until(lambda: "fingerprint" in alice.says() + str(bob.error), alice.says)
+        until(lambda: bob.error or bob.state() in ("waiting", "fault"))
+    assert "start key" in str(bob.error or bob.says())
+    assert released(lab) == [0, 0]
+
+
+def test_clocks_hours_apart_are_refused(lab, monkeypatch):
+    original = bob_service.BobService.terms
+
+    def late(self):
+        return replace(original(self), now_s=lambda: time.time() + 7200.0)
+
+    monkeypatch.setattr(bob_service.BobService, "terms", late)
+    before = released(lab)
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob")) as (
+        alice,
+        bob,
+    ):
+        until(lambda: "clock" in bob.says() and "clock" in alice.says(), bob.says)
+        assert alice.service.status.blocks == bob.service.status.blocks == 0
+    assert released(lab) == before
+
+
+def some_blocks(lab, n=3):
+    """Let both ends make some blocks, and end."""
+    with running(
+        lambda: Running(lab, "alice"), lambda: Running(lab, "bob", blocks=n)
+    ) as (_, bob):
+        bob.join()
+        assert bob.error is None
+        assert bob.service.status.blocks == n
+
+
+@pytest.mark.parametrize("party", ["alice", "bob"])
+def test_a_sink_restored_from_a_backup_is_a_fault(lab, party):
+    some_blocks(lab, 1)
+    path = lab.home(party) / f"keys/{party}.sqlite"
+    copy = shutil.copy(path, lab.folder / "backup")
+    some_blocks(lab, 1)
+    for old in path.parent.glob(f"{path.name}*"):
+        old.unlink()
+    shutil.copy(copy, path)
+    before = released(lab)
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob")) as (
+        alice,
+        bob,
+    ):
+        until(lambda: "old copy or a clone" in alice.says() + str(bob.error))
+        until(lambda: bob.error or bob.state() == "waiting", bob.says)
+        assert alice.service.status.blocks == 0
+        assert "old copy or a clone" in str(bob.error) + bob.says()
+        assert "scqc keys burn" in str(bob.error) + bob.says()
+    # The greeting's own tags may be spent, nothing else.
+    assert all(n - m <= 256 for n, m in zip(released(lab), before, strict=True))
+
+
+def test_a_damaged_sink_is_a_typed_error(lab):
+    path = lab.home("bob") / "keys/bob.sqlite"
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(3 * 4096))
+    bob = Running(lab, "bob")
+    bob.join()
+    assert isinstance(bob.error, KeySinkError)
+    assert "damaged" in str(bob.error)
+
+
+@pytest.mark.parametrize("party", ["alice", "bob"])
+def test_a_full_disk_stops_blocks_and_says_so(lab, monkeypatch, party):
+    original = service.require_space
+
+    def full(folder, needed, what):
+        if folder == lab.home(party):
+            raise DiskSpaceError(f"{folder}: 0 MB free")
+        original(folder, needed, what)
+
+    monkeypatch.setattr(service, "require_space", full)
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob")) as (
+        alice,
+        bob,
+    ):
+        until(
+            lambda: "0 MB free" in alice.says() + bob.says() + str(bob.error), bob.says
+        )
+        ended = alice if party == "alice" else bob
+        until(lambda: ended.error or ended.state() == "fault", ended.says)
+        assert alice.service.status.blocks == bob.service.status.blocks == 0
+
+
+def test_two_bobs(lab):
+    """One home has one service; a copy of a home is a clone."""
+    some_blocks(lab, 1)
+    copy = lab.folder / "clone"
+    shutil.copytree(lab.home("bob"), copy)
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob")) as (
+        alice,
+        bob,
+    ):
+        until(lambda: bob.service.status.blocks > 0, bob.says)
+        second = Running(lab, "bob")
+        second.join()
+        assert isinstance(second.error, PeerError)
+        assert "another service runs here" in str(second.error)
+        blocks = bob.service.status.blocks
+        clone = Running(lab, "bob", home=copy)
+        until(lambda: clone.error or "clone" in clone.says(), clone.says)
+        clone.end()
+        assert "old copy or a clone" in str(clone.error) + clone.says()
+        assert clone.service.status.blocks == 0
+        # The true one goes on.
+        until(lambda: bob.service.status.blocks > blocks + 2, bob.says)
+        assert alice.error is None
+
+
+NONSENSE = [
+    b"",
+    b"\n",
+    b"no json\n",
+    b"[1, 2]\n",
+    b"null\n",
+    b'{"command": 1}\n',
+    b'{"command": ["status"]}\n',
+    b'{"command": "message"}\n',
+    b'{"command": "message", "path": "/no/such/file"}\n',
+    b'{"command": "message", "path": {"a": 1}}\n',
+    b'{"command": "message", "path": "\\u0000"}\n',
+    b"[" * 60_000 + b"\n",
+    b'{"a":' * 20_000 + b"\n",
+    b"x" * 1_000_000 + b"\n",
+    b"\xff\xfe\x00" * 100 + b"\n",
+]
+
+
+def test_nonsense_at_the_control_socket(lab):
+    with running(lambda: Running(lab, "alice", paused=True)) as (alice,):
+        until((alice.home / "control.sock").exists)
+        for line in NONSENSE:
+            with socket.socket(socket.AF_UNIX) as asked:
+                asked.settimeout(END_S)
+                asked.connect(os.path.relpath(alice.home / "control.sock"))
+                answer = b""
+                try:
+                    asked.sendall(line)
+                    asked.shutdown(socket.SHUT_WR)
+                    answer = asked.makefile("rb").readline()
+                except (BrokenPipeError, ConnectionResetError):
+                    # It does not read on for ever.
+                    assert len(line) > 1 << 16
+            if answer:
+                assert json.loads(answer)["ok"] is False, line[:60]
+        assert tell(alice.home, "status")["state"] == "waiting"
+        assert alice.service.outbox.waiting() == []
+
+
+def test_a_message_that_no_block_carries_is_refused(lab, tmp_path):
+    (tmp_path / "large").write_bytes(bytes(1 << 22))
+    (tmp_path / "empty").write_bytes(b"")
+    with running(lambda: Running(lab, "alice", paused=True)) as (alice,):
+        until((alice.home / "control.sock").exists)
+        for name in ("large", "empty"):
+            with pytest.raises(PeerError, match=name if name == "empty" else "bytes"):
+                tell(alice.home, "message", path=str(tmp_path / name))
+        assert alice.service.outbox.waiting() == []
+
+
+@pytest.mark.parametrize("party", ["alice", "bob"])
+def test_either_end_stops_and_starts_again(lab, party):
+    with running(lambda: Running(lab, "alice"), lambda: Running(lab, "bob")) as both:
+        alice, bob = both
+        told = alice if party == "alice" else bob
+        until(lambda: bob.service.status.blocks > 0, bob.says)
+        assert tell(told.home, "stop")
+        until(lambda: told.state() == "paused", told.says)
+        until(lambda: not tell(bob.home, "status")["blocks_waiting"])
+        time.sleep(0.3)
+        blocks = bob.service.status.blocks
+        time.sleep(0.5)
+        assert bob.service.status.blocks == blocks
+        assert tell(told.home, "start")
+        until(lambda: bob.service.status.blocks > blocks + 1, bob.says)
+
+
+@pytest.mark.parametrize("state", ["waiting", "paused", "running", "alone"])
+def test_end_ends_in_every_state(lab, state):
+    """Within seconds; `alone`: Alice goes in the middle of a block."""
+    starts = [lambda: Running(lab, "alice"), lambda: Running(lab, "bob")]
+    with running(*starts[state == "waiting" :]) as made:
+        bob = made[-1]
+        if state == "paused":
+            tell_when_there(bob, "stop")
+            until(lambda: bob.state() == "paused", bob.says)
+        elif state in ("running", "alone"):
+            until(lambda: bob.service.status.blocks > 0, bob.says)
+        if state == "alone":
+            made[0].end()
+        begun_s = time.monotonic()
+        tell_when_there(bob, "end")
+        bob.join()
+        assert time.monotonic() - begun_s < 10.0
+        assert bob.error is None
+        assert bob.state() == "ended"
+
+
+def tell_when_there(one, command):
+    until((one.home / "control.sock").exists)
+    tell(one.home, command)
