@@ -50,7 +50,7 @@ def status_view(ends: Sequence[dict[str, Any]]) -> Any:
     section = ""
     # Within a section in the order of whoever has the row first.
     places = dict.fromkeys(place for column in columns for place in column)
-    for place in sorted(places, key=lambda place: _SECTIONS.index(place[0])):
+    for place in sorted(places, key=_rank):
         if place[0] != section:
             section = place[0]
             if section != "link":
@@ -60,6 +60,11 @@ def status_view(ends: Sequence[dict[str, Any]]) -> Any:
         shown = [Text(cell.text, STYLES[cell.severity]) for cell in cells]
         table.add_row(f"  {place[1]}", *shown)
     return table
+
+
+def _rank(place: tuple[str, str]) -> tuple[int, bool]:
+    """Order by section; a state and its reason stay together."""
+    return _SECTIONS.index(place[0]), place[1] not in ("state", "why")
 
 
 def rows_of(end: dict[str, Any]) -> Rows:
@@ -72,7 +77,8 @@ def rows_of(end: dict[str, Any]) -> Rows:
     for number, alarm in enumerate(end["alarms"]):
         rows["alarms", "" if number == 0 else " " * number] = _alarm(alarm)
     if not end["alarms"]:
-        rows["alarms", ""] = Cell("none")
+        known = "party" in end
+        rows["alarms", ""] = Cell("none") if known else Cell("not known", "invalid")
     return rows
 
 
@@ -118,7 +124,7 @@ def _blocks(end: dict[str, Any]) -> Rows:
         ("blocks", "last ended"): Cell(_ago(age_s)),
         ("blocks", "waiting"): Cell(str(end["blocks_waiting"])),
         ("blocks", "without key"): Cell(
-            f"the last {barren}" if barren else "none of late",
+            f"{barren} in a row" if barren else "none of late",
             "minor" if no_key else "ok",
         ),
         ("key", "rate"): Cell(si(end["secret_bits_per_s"], "bit/s")),
@@ -128,10 +134,13 @@ def _blocks(end: dict[str, Any]) -> Rows:
 
 def _channel(end: dict[str, Any]) -> Rows:
     last, severity = end["last"], end["last_severity"]
+    # What is too old is marked altogether, what is too high by itself.
+    judged = {"qber_z", "qber_x", "xi_snu"}
     if not last:
         text = "Bob's end knows it" if end["party"] == "alice" else "not known yet"
         return {("channel", "as of"): Cell(text)}
-    shown = {("channel", "as of"): Cell(_ago(end["last_age_s"]), severity)}
+    old = severity if severity == "invalid" else "ok"
+    shown = {("channel", "as of"): Cell(_ago(end["last_age_s"]), old)}
     for name, title, form in (
         ("qber_z", "QBER Z", "{:.2%}"),
         ("qber_x", "QBER X", "{:.2%}"),
@@ -141,7 +150,9 @@ def _channel(end: dict[str, Any]) -> Rows:
         ("ber", "bit error rate", "{:.2e}"),
     ):
         if name in last:
-            shown["channel", title] = Cell(form.format(last[name]), severity)
+            marked = severity == "invalid" or name in judged
+            cell = Cell(form.format(last[name]), severity if marked else "ok")
+            shown["channel", title] = cell
     return shown
 
 
