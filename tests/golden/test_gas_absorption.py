@@ -158,6 +158,25 @@ def test_it_agrees_with_40_digits(dry_hpa, temperature_k, vapour_g):
             assert abs(found.water_db_per_km[i] / water - 1) < 1e-12
 
 
+def test_the_validation_sheet_to_its_last_digits():
+    # ITU-R validation examples CG-3M3J-13 Rev 8.3.0, sheet P.676-13 SpAtt: GHz,
+    # oxygen, water [dB/km]; 1013.25 hPa of dry air, 288.15 K, 7.5 g/m3. Of water at
+    # 60 GHz and above nine digits are printed.
+    sheet = np.array(
+        [
+            (12, 0.00869826406877357, 0.00953538822024593),
+            (20, 0.0118835504778076, 0.0970473048151117),
+            (60, 14.6234747964861, 0.154841841),
+            (90, 0.0388697110724235, 0.341973394),
+            (130, 0.0415090835995228, 0.751844704),
+        ]
+    )
+    found = specific_attenuation(1e9 * sheet[:, 0], dry_air(1013.25, 288.15, 7.5))
+    assert found.oxygen_db_per_km == pytest.approx(sheet[:, 1], rel=1e-12)
+    assert found.water_db_per_km[:2] == pytest.approx(sheet[:2, 2], rel=1e-12)
+    assert found.water_db_per_km[2:] == pytest.approx(sheet[2:, 2], abs=1e-9)
+
+
 def test_printed_rows_to_their_digits_in_both_conventions():
     f = np.array([1e9 * float(row[0]) for row in ROWS])
     sheet = specific_attenuation(f, dry_air(1013.25, 288.15, 7.5))

@@ -44,6 +44,22 @@ def test_rain_as_another_program_prints_it():
     )
 
 
+def test_rain_of_the_itu_validation_examples():
+    # Elevation and tilt [deg], GHz, mm/h, k, alpha, dB/km.
+    rows = (
+        (31.07699124, 0, 14.25, 26.48052, 0.03975488, 1.12418043, 1.58130839),
+        (46.35969261, 0, 29, 27.13586832, 0.21978097, 0.9484851, 5.03135479),
+        (48.24117054, 90, 14.25, 63.62668149, 0.04226474, 1.07871664, 3.72901264),
+        (85.80459566, 90, 29, 99.13558978, 0.21737148, 0.93950825, 16.3183686),
+    )
+    for elevation, tilt, ghz, rate, k, alpha, loss in rows:
+        angles = math.radians(elevation), math.radians(tilt)
+        assert rain_coefficients(1e9 * ghz, *angles) == pytest.approx(
+            (k, alpha), abs=1e-8
+        )
+        assert rain_db_per_km(1e9 * ghz, rate, *angles) == pytest.approx(loss, abs=1e-7)
+
+
 def test_polarisations_of_rain():
     # P.838-3, Table 5, 30 GHz: kH 0.2403, alphaH 0.9485, kV 0.2291, alphaV 0.9129.
     horizontal, vertical = (
