@@ -1,6 +1,8 @@
 """The three programs of a link: laboratory, Alice and Bob, as a user starts them."""
 
 import json
+import signal
+import socket
 import time
 
 import pytest
@@ -26,8 +28,6 @@ def config(tmp_path, free_port):
 
 @pytest.fixture
 def free_port():
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -115,7 +115,10 @@ def test_parties_as_programs(tmp_path, config):
         )
         for party in ("bob", "alice"):
             begun_s = time.monotonic()
-            told(made.home(party), "end")
+            if party == "bob":
+                told(bob, "end")
+            else:
+                made.running[party].send_signal(signal.SIGTERM)
             assert made.wait(party, 30.0) == 0, made.log(party)
             # Within seconds, however slow this machine is.
             assert time.monotonic() - begun_s < 15.0
@@ -124,6 +127,7 @@ def test_parties_as_programs(tmp_path, config):
         for home in (alice, bob):
             kinds = {entry["kind"] for entry in read_journal(home)}
             assert {"service", "bench", "greeting", "key"} <= kinds
+            assert read_journal(home)[-2]["text"] == "safe state"
             assert not (home / "control.sock").exists()
         assert list((alice / "outbox").iterdir()) == []
         assert len(list((alice / "sent").iterdir())) == 1
