@@ -1,6 +1,6 @@
 """Figures of two parties: what their sinks, their link and their delivery can do.
 
-    python -m benchmarks.parties [PART ...] [--json] [--quick]
+    python -m benchmarks.parties [PART ...] [--json] [--quick] [--seconds N]
 
 Without a part: all of them. Each part says in its own module what it measures.
 """
@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import delivery, link, sink
+from benchmarks import delivery, link, sink, steady
 from benchmarks.table import print_table
 
 Rows = list[dict[str, Any]]
@@ -30,6 +30,10 @@ PARTS: dict[str, tuple[str, Callable[[bool], Rows]]] = {
         "bits out of a key sink, on the disk before they are handed out",
         lambda quick: sink.figures(20_000 if quick else 200_000),
     ),
+    "steady": (
+        "the two programs in steady state",
+        lambda quick: steady.figures(20.0 if quick else 60.0),
+    ),
 }
 
 
@@ -39,11 +43,17 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--seconds", type=float, help="of each run of `steady`")
     options = parser.parse_args()
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
-    found = {name: PARTS[name][1](options.quick) for name in options.parts or PARTS}
+    found = {}
+    for name in options.parts or PARTS:
+        if name == "steady" and options.seconds is not None:
+            found[name] = steady.figures(options.seconds)
+        else:
+            found[name] = PARTS[name][1](options.quick)
     if options.json:
         print(json.dumps(found))
         return
