@@ -53,6 +53,7 @@ _MEAN_RADIUS_KM = 6356.766
 #: g M / R of the standard atmosphere [K/km].
 _GMR = 34.1632
 _MIXING_FLOOR = 2e-6
+_SURFACE_G_PER_M3 = 7.5
 
 
 def _polynomial(*c: float) -> Formula:
@@ -199,13 +200,28 @@ class Atmosphere:
     ----------
     name : AtmosphereName
         Low latitude: below 22 degrees; mid: 22 to 45; high: above.
-    surface_vapour_g_per_m3 : float
+    surface_vapour_g_per_m3 : float, optional
         Vapour density at sea level [g/m^3] of the mean annual global atmosphere,
-        which falls with a scale height of 2 km; the seasonal ones have their own.
+        which falls with a scale height of 2 km; 7.5 if not given. The seasonal ones
+        have their own.
+
+    Raises
+    ------
+    ModelRangeError
+        If the surface vapour is negative, or given to a seasonal atmosphere.
     """
 
     name: AtmosphereName = "mean-annual-global"
-    surface_vapour_g_per_m3: float = 7.5
+    surface_vapour_g_per_m3: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.surface_vapour_g_per_m3 is None:
+            return
+        limits, why = (0.0, 200.0), "P.835-6"
+        if self.name != "mean-annual-global":
+            own = float(_evaluate(_SEASONAL[self.name].vapour_g_per_m3, np.zeros(1))[0])
+            limits, why = (own, own), f"{self.name} has its own"
+        within("water vapour [g/m3]", self.surface_vapour_g_per_m3, limits, why)
 
     def air(self, height_km: ArrayLike) -> Air:
         """Return the air at geometric heights above sea level.
@@ -217,7 +233,7 @@ class Atmosphere:
         Raises
         ------
         ModelRangeError
-            If a height is outside 0 to 100 km, or the surface vapour negative.
+            If a height is outside 0 to 100 km.
         """
         height = within("height [km]", height_km, (0.0, TOP_KM), "P.835-6")
         if self.name == "mean-annual-global":
@@ -242,9 +258,9 @@ class Atmosphere:
         temperature = np.where(low, _evaluate(_MEAN_T_LOW, bent), cold)
         thin = np.exp(_horner(high, _MEAN_LOG_P_HIGH))
         pressure = np.where(low, _evaluate(_MEAN_P_LOW, bent), thin)
-        surface = float(
-            within("water vapour [g/m3]", self.surface_vapour_g_per_m3, (0.0, 200.0))
-        )
+        surface = _SURFACE_G_PER_M3
+        if self.surface_vapour_g_per_m3 is not None:
+            surface = self.surface_vapour_g_per_m3
         vapour = surface * np.exp(-0.5 * height)
         floor = _MIXING_FLOOR * pressure * 216.7 / temperature
         # A planner's "dry air" stays dry: the floor is the stratosphere's, not zero's.

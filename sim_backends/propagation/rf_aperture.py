@@ -1,13 +1,9 @@
 r"""Apertures for radio waves and THz: how much of a beam the receiver takes in.
 
-A Gaussian beam of waist :math:`w_0` at the transmitter has the radius
-
-.. math:: w^2 = w_0^2 [ (1 - d/R_0)^2 + (d/z_R)^2 ], \qquad z_R = \pi w_0^2/\lambda
-
-at distance `d`: collimated for :math:`R_0 = \infty`, focused on the receiver for
-:math:`R_0 = d`. An aperture of radius `a` takes in :math:`1 - e^{-2a^2/w^2}`. Far
-away that is Friis' law with the gain :math:`8\pi^2 w_0^2/\lambda^2`; near by, Friis'
-law exceeds one, and `friis` refuses it.
+The beam is that of `sim_backends.propagation.beam`, collimated or focused on the
+receiver: an aperture of radius `a` takes in :math:`1 - e^{-2a^2/w^2}`. Far away that
+is Friis' law with the gain :math:`8\pi^2 w_0^2/\lambda^2`; near by, Friis' law
+exceeds one, and `friis` refuses it.
 """
 
 from __future__ import annotations
@@ -19,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scqc.core.units import LIGHT_SPEED_M_PER_S
+from sim_backends.propagation.beam import centred_transmittance, spot_radius_m
 from sim_backends.propagation.ranges import positive, within
 
 Focus = Literal["collimated", "focused"]
@@ -27,10 +24,14 @@ Focus = Literal["collimated", "focused"]
 FRIIS_WARNING = 0.3
 
 
-def spot_radius_m(
-    frequency_hz: ArrayLike, distance_m: ArrayLike, waist_m: ArrayLike, focus: Focus
+def aperture_coupling(
+    frequency_hz: ArrayLike,
+    distance_m: ArrayLike,
+    waist_m: ArrayLike,
+    aperture_radius_m: ArrayLike,
+    focus: Focus,
 ) -> NDArray[np.float64]:
-    """Return the 1/e^2 intensity radius of the beam at the receiver [m].
+    """Return the share of a centred Gaussian beam that the receiver takes in [1].
 
     Parameters
     ----------
@@ -38,40 +39,21 @@ def spot_radius_m(
     distance_m : array_like [m]
     waist_m : array_like [m]
         1/e^2 intensity radius at the transmitter.
+    aperture_radius_m : array_like [m]
+        Of the receiver.
     focus : {"collimated", "focused"}
-        Focused on the receiver, or a flat wave front at the transmitter.
+        A flat wave front at the transmitter, or focused on the receiver.
 
     Raises
     ------
     ModelRangeError
-        If a frequency, distance or waist is not positive.
+        If a frequency or length is not positive.
     """
     wavelength = LIGHT_SPEED_M_PER_S / positive("frequency [Hz]", frequency_hz)
     distance = positive("distance [m]", distance_m)
-    waist = positive("waist [m]", waist_m)
-    spread = wavelength * distance / (math.pi * waist)
-    return spread if focus == "focused" else np.hypot(waist, spread)
-
-
-def aperture_coupling(
-    spot_m: ArrayLike, aperture_radius_m: ArrayLike
-) -> NDArray[np.float64]:
-    """Return the share of a centred Gaussian beam inside an aperture [1].
-
-    Parameters
-    ----------
-    spot_m : array_like [m]
-        1/e^2 intensity radius at the aperture.
-    aperture_radius_m : array_like [m]
-
-    Raises
-    ------
-    ModelRangeError
-        If a radius is not positive.
-    """
-    spot = positive("spot radius [m]", spot_m)
-    radius = positive("aperture radius [m]", aperture_radius_m)
-    return -np.expm1(-2.0 * (radius / spot) ** 2)
+    curvature = distance if focus == "focused" else math.inf
+    spot = spot_radius_m(waist_m, wavelength, distance, curvature)
+    return centred_transmittance(aperture_radius_m, spot)
 
 
 def antenna_gain(frequency_hz: ArrayLike, waist_m: ArrayLike) -> NDArray[np.float64]:

@@ -156,4 +156,9 @@ def test_settings_outside_are_refused():
     with pytest.raises(ModelRangeError, match="latitude"):
         atmosphere_at(91.0, "summer")
     with pytest.raises(ModelRangeError, match="vapour"):
-        Atmosphere(surface_vapour_g_per_m3=-1.0).air(0.0)
+        Atmosphere(surface_vapour_g_per_m3=-1.0)
+    with pytest.raises(ModelRangeError, match="low-latitude has its own"):
+        Atmosphere("low-latitude", 7.5)
+    assert Atmosphere(surface_vapour_g_per_m3=15.0).air(
+        0.0
+    ).vapour_hpa == pytest.approx(15.0 * 288.15 / 216.7)

@@ -15,7 +15,6 @@ from sim_backends.propagation.rf_aperture import (
     friis_ratio,
     in_near_field,
     near_field_safe,
-    spot_radius_m,
 )
 from sim_backends.propagation.thermal import (
     AMBIENT_K,
@@ -123,34 +122,32 @@ def test_noise_of_an_amplifier():
         amplifier_noise_snu(100e9, -1.0)
 
 
-def test_spots_collimated_and_focused():
-    # Rayleigh range of 0.15 m at 300 GHz: pi w0^2 / lambda = 70.7 m.
-    wavelength = 299792458.0 / 300e9
-    z_r = math.pi * 0.15**2 / wavelength
-    assert spot_radius_m(300e9, z_r, 0.15, "focused") == pytest.approx(0.15)
-    flat = spot_radius_m(300e9, z_r, 0.15, "collimated")
-    assert flat == pytest.approx(0.15 * math.sqrt(2.0))
-
-
-def test_coupling_is_the_integral_over_the_aperture():
-    w, a = 0.8, 0.3
-    share, _ = quad(lambda r: 4 * r / w**2 * math.exp(-2 * (r / w) ** 2), 0.0, a)
-    assert aperture_coupling(w, a) == pytest.approx(share, rel=1e-12)
-    # 10 km at 5.5 GHz: tiny shares keep their digits.
-    assert aperture_coupling(1e6, 1e-3) == pytest.approx(2e-18, rel=1e-12)
+def test_coupling_collimated_and_focused():
+    # Rayleigh range of 0.15 m at 300 GHz: there the collimated spot is sqrt(2) wide,
+    # and the focused one as wide as at the transmitter.
+    z_r = math.pi * 0.15**2 * 300e9 / 299792458.0
+    for focus, spot in (("collimated", 0.15 * math.sqrt(2.0)), ("focused", 0.15)):
+        share, _ = quad(
+            lambda r, w=spot: 4 * r / w**2 * math.exp(-2 * (r / w) ** 2), 0, 0.1
+        )
+        found = aperture_coupling(300e9, z_r, 0.15, 0.1, focus)
+        assert found == pytest.approx(share, rel=1e-12)
+    # Tiny shares keep their digits.
+    far = aperture_coupling(300e9, 1e8 * z_r, 0.15, 1e-3, "focused")
+    assert far == pytest.approx(2.0 * (1e-3 / 0.15e8) ** 2, rel=1e-12)
 
 
 def test_far_away_a_focused_beam_obeys_friis():
     f, d, a = 300e9, 5e3, 0.15
     gains = (antenna_gain(f, a), math.pi * a**2 * 4 * math.pi * (f / 299792458.0) ** 2)
     ratio = friis_ratio(f, d, gains)
-    focused = aperture_coupling(spot_radius_m(f, d, a, "focused"), a)
+    focused = aperture_coupling(f, d, a, a, "focused")
     assert focused == pytest.approx(ratio, rel=ratio)
     assert friis(f, d, gains) == ratio
     assert not in_near_field(ratio)
     # Near and far, the safe form is that beam exactly, and at most one.
     for distance in (0.1, 5.0, 22.5, 100.0, 1e5):
-        beam = aperture_coupling(spot_radius_m(f, distance, a, "focused"), a)
+        beam = aperture_coupling(f, distance, a, a, "focused")
         assert near_field_safe(f, distance, gains) == pytest.approx(beam, rel=1e-12)
         assert beam <= 1.0
 
@@ -169,7 +166,7 @@ def test_friis_above_one_is_refused():
 
 def test_microwaves_lose_little_at_arms_length():
     # 0.15 m apertures at 5.5 GHz, focused: 6e-6 dB at 0.5 m, 0.153 dB at 1 m.
-    spots = spot_radius_m(5.5e9, np.array([0.5, 1.0]), 0.15, "focused")
-    loss = -10.0 * np.log10(aperture_coupling(spots, 0.15))
+    share = aperture_coupling(5.5e9, [0.5, 1.0], 0.15, 0.15, "focused")
+    loss = -10.0 * np.log10(share)
     assert loss[0] == pytest.approx(6e-6, rel=0.09)
     assert loss[1] == pytest.approx(0.153, abs=5e-4)
