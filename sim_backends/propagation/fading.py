@@ -342,8 +342,9 @@ def thinned(nodes: Quadrature, n_bins: int) -> Quadrature:
     weight = nodes.weight[order]
     reached = np.cumsum(weight) - 0.5 * weight
     bins: NDArray[np.intp] = np.minimum((reached * n_bins).astype(np.intp), n_bins - 1)
-    total = np.bincount(bins, weight, n_bins)
-    power = np.bincount(bins, weight * nodes.transmittance[order], n_bins)
+    total: Floats = np.zeros(n_bins)
+    power: Floats = np.zeros(n_bins)
+    np.add.at(total, bins, weight)
+    np.add.at(power, bins, weight * nodes.transmittance[order])
     filled = total > 0.0
-    means: Floats = power[filled] / total[filled]
-    return Quadrature(means, total[filled])
+    return Quadrature(power[filled] / total[filled], total[filled])

@@ -1,11 +1,11 @@
 r"""Where a satellite is: two-line elements or a circle, seen from a station.
 
 Two-line elements are propagated by sgp4, a package of the extra ``satellite`` that
-needs no network. It gives positions in TEME; Greenwich mean sidereal time (IAU 1982,
-UT1 taken as UTC) turns them to the rotating Earth, and the station stands on the
-WGS-84 ellipsoid. Left out are polar motion (10 m), UT1 - UTC (below 0.9 s, in which
-the equator turns by 420 m; 80 m in 2019) and refraction, which lifts the horizon by
-half a degree but 20 degrees of elevation by less than 0.05.
+needs no network. It gives positions in TEME; Greenwich mean sidereal time (IAU 1982)
+turns them to the rotating Earth, and the station stands on the WGS-84 ellipsoid. Left
+out are polar motion (10 m) and refraction, which lifts the horizon by half a degree
+but 20 degrees of elevation by less than 0.05. UT1 - UTC, in which the equator turns by
+80 m in most years, is a setting.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from scqc.core.errors import OrbitError
 from sim_backends.propagation.geometry import EARTH_RADIUS_M, seen_from_below
 from sim_backends.propagation.ranges import Floats, positive, within
 
-# WGS-84: equatorial radius, flattening; GM and rotation of the Earth (IERS).
+# WGS-84: equatorial radius, flattening; GM of the Earth.
 EQUATOR_M = 6_378_137.0
 FLATTENING = 1.0 / 298.257223563
 GM_M3_PER_S2 = 3.986004418e14
-EARTH_TURN_RAD_PER_S = 7.292115e-5
 
 _DAY_S = 86_400.0
 _UNIX_EPOCH_JD = 2_440_587.5
@@ -47,11 +46,14 @@ class UtcGrid:
     step_s : float
     count : int
         Points [1].
+    ut1_minus_utc_s : float
+        How far the Earth's turn is ahead of the clock, as the IERS publishes it; 0 is
+        good to 80 m in most years [s].
 
     Raises
     ------
     ModelRangeError
-        If the step is not positive, or there is no point.
+        If the step is not positive, there is no point, or UT1 - UTC beyond 0.9 s.
     OrbitError
         If the start has no time zone.
     """
@@ -59,12 +61,14 @@ class UtcGrid:
     start: datetime
     step_s: float = 1.0
     count: int = 86_400
+    ut1_minus_utc_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None:
             raise OrbitError(f"start {self.start}: no time zone; UTC is meant?")
         positive("step of time [s]", self.step_s)
         within("points of time", self.count, (1, 10_000_000))
+        within("UT1 - UTC [s]", self.ut1_minus_utc_s, (-0.9, 0.9))
 
     @property
     def offset_s(self) -> Floats:
@@ -303,13 +307,14 @@ class View(NamedTuple):
 
 
 def sidereal_rad(grid: UtcGrid) -> Floats:
-    """Return Greenwich mean sidereal time (IAU 1982), UT1 taken as UTC.
+    """Return Greenwich mean sidereal time (IAU 1982), 0 to 2 pi.
 
     Returns
     -------
     ndarray, shape (count,), float64 [rad]
     """
     day, rest = grid.julian_date
+    rest = rest + grid.ut1_minus_utc_s / _DAY_S
     # The two parts apart: a Julian date as one number is good to 40 us only.
     whole, part = (day - _J2000_JD) / 36_525.0, rest / 36_525.0
     t = whole + part
@@ -319,7 +324,7 @@ def sidereal_rad(grid: UtcGrid) -> Floats:
         + turns_s * part
         + (8_640_184.812866 + (0.093104 - 6.2e-6 * t) * t) * t
     )
-    return np.asarray(np.fmod(seconds, _DAY_S) * (2.0 * math.pi / _DAY_S))
+    return np.asarray(np.mod(seconds, _DAY_S) * (2.0 * math.pi / _DAY_S))
 
 
 def earth_fixed_m(orbit: Orbit, grid: UtcGrid) -> Floats:
