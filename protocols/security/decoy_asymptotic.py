@@ -1,4 +1,6 @@
-r"""Decoy-state rates of an infinitely long run: closed forms for planning.
+r"""Decoy-state rates of an infinitely long run, for one channel that stands still.
+
+The arithmetic is that of `protocols.security.dv_rates`, which takes arrays.
 
 A channel of transmittance `eta` (detectors included) with background yield `y0`
 clicks on `i` photons with probability :math:`Y_i = 1-(1-Y_0)(1-\eta)^i`; a photon
@@ -12,15 +14,14 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.optimize import brentq
 
+from protocols.security import dv_rates
 from protocols.security.decoy import binary_entropy
+from protocols.security.dv_rates import Decoys, Gains, PhotonLink
 from scqc.core.errors import ProtocolAbort
-
-#: Error rate of a click that no photon caused.
-RANDOM_CLICK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,24 @@ class PhotonChannel:
 
     def gain(self, mean_photons: float) -> float:
         """Return clicks per slot of that mean photon number, [1] eq. (10)."""
-        return -math.expm1(
-            math.log1p(-self.background_yield) - self.transmittance * mean_photons
-        )
+        return float(dv_rates.click_rate(self._link, mean_photons))
 
     def wrong_gain(self, mean_photons: float) -> float:
         """Return wrong clicks per slot, ``E Q`` of [1] eq. (11)."""
-        y0 = self.background_yield
-        photons = -math.expm1(-self.transmittance * mean_photons)
-        return RANDOM_CLICK * y0 + self.misalignment * (1.0 - y0) * photons
+        return float(dv_rates.wrong_click_rate(self._link, mean_photons))
 
     def error_rate(self, mean_photons: float) -> float:
         """Return the share of wrong clicks [1]."""
         return self.wrong_gain(mean_photons) / self.gain(mean_photons)
+
+    @property
+    def _link(self) -> PhotonLink:
+        return PhotonLink(self.transmittance, self.background_yield, self.misalignment)
+
+    def gains(self, signal: float, decoy: float) -> tuple[Gains, Decoys]:
+        """Return what the rates of `protocols.security.dv_rates` take."""
+        decoys = Decoys(signal, decoy)
+        return dv_rates.gains(self._link, decoys), decoys
 
 
 def single_yield(channel: PhotonChannel, signal: float, decoy: float) -> float:
@@ -68,20 +74,13 @@ def single_yield(channel: PhotonChannel, signal: float, decoy: float) -> float:
         Mean photon numbers, ``signal > decoy > 0`` [1].
     """
     _check(signal, decoy)
-    ratio = decoy * decoy / (signal * signal)
-    inside = (
-        channel.gain(decoy) * math.exp(decoy)
-        - ratio * channel.gain(signal) * math.exp(signal)
-        - (1.0 - ratio) * channel.background_yield
-    )
-    return signal / (signal * decoy - decoy * decoy) * inside
+    return float(dv_rates.single_yield(*channel.gains(signal, decoy)))
 
 
 def single_error(channel: PhotonChannel, signal: float, decoy: float) -> float:
     """Return the upper bound of e1, [1] eq. (37)."""
-    wrong = channel.wrong_gain(decoy) * math.exp(decoy)
-    wrong -= RANDOM_CLICK * channel.background_yield
-    return wrong / (single_yield(channel, signal, decoy) * decoy)
+    _check(signal, decoy)
+    return float(dv_rates.single_error(*channel.gains(signal, decoy)))
 
 
 def key_per_slot(
@@ -104,12 +103,10 @@ def key_per_slot(
     efficiency : float
         Of the error correction, ``f >= 1`` [1].
     """
-    y1, e1 = single_yield(channel, signal, decoy), single_error(channel, signal, decoy)
-    q1 = y1 * signal * math.exp(-signal)
-    correction = efficiency * binary_entropy(channel.error_rate(signal))
-    # Beyond one half the bound says nothing: no single-photon entropy is left.
-    secret = q1 * (1.0 - binary_entropy(min(e1, 0.5))) if y1 > 0.0 else 0.0
-    return sifting * (secret - channel.gain(signal) * correction)
+    _check(signal, decoy)
+    found, decoys = channel.gains(signal, decoy)
+    decoys = replace(decoys, sifting=sifting, efficiency=efficiency)
+    return float(dv_rates.key_per_slot(found, decoys))
 
 
 def message_per_slot(
