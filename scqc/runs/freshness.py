@@ -19,16 +19,19 @@ from scqc.core.errors import SignalError
 # That many values of noise are never the same twice, and a record of another
 # length still begins with them.
 COMPARED = 1 << 14
+#: Records that are remembered [1]: far more than any instrument's memory holds, and
+#: a service that runs for months does not grow.
+REMEMBERED = 4096
 
 
 @dataclass(slots=True)
 class FreshRecords:
-    """What has been recorded so far, as digests.
+    """What has been recorded lately, as digests.
 
     Parameters
     ----------
     seen : dict of bytes to str
-        What each record was.
+        What each record was, oldest first.
     """
 
     seen: dict[bytes, str] = field(default_factory=dict)
@@ -58,3 +61,5 @@ class FreshRecords:
                 f"{what}: the record is the one of {before}: the trigger is stale"
             )
         self.seen[digest] = what
+        if len(self.seen) > REMEMBERED:
+            del self.seen[next(iter(self.seen))]

@@ -5,7 +5,7 @@ import pytest
 
 from scqc.core.errors import SignalError
 from scqc.core.rng import stream
-from scqc.runs.freshness import COMPARED, FreshRecords
+from scqc.runs.freshness import REMEMBERED, FreshRecords
 
 
 def noise(n_samples, name):
@@ -41,3 +41,15 @@ def test_a_constant_record_tells_nothing():
     for _ in range(2):
         fresh.check("electronic", np.zeros(100, dtype=np.int16))
         fresh.check("electronic", np.zeros(0, dtype=np.int16))
+
+
+def test_what_is_remembered_is_bounded():
+    fresh = FreshRecords()
+    records = np.random.default_rng(7).integers(0, 99, (REMEMBERED + 5, 16))
+    for number, record in enumerate(records):
+        fresh.check(str(number), record)
+    assert len(fresh.seen) == REMEMBERED
+    with pytest.raises(SignalError, match=str(REMEMBERED + 4)):
+        fresh.check("again", records[-1])
+    with pytest.raises(SignalError, match="is the one of 5:"):
+        fresh.check("again", records[5])
