@@ -5,7 +5,7 @@ import pytest
 
 from scqc.core.errors import SignalError
 from scqc.core.rng import stream
-from scqc.runs.freshness import REMEMBERED, FreshRecords
+from scqc.runs.freshness import COMPARED, REMEMBERED, FreshRecords
 
 
 def noise(n_samples, name):
