@@ -34,6 +34,8 @@ Diffraction = Literal["fresnel", "fraunhofer"]
 # Quadratic phase at the rim beyond which the far field is not reached [rad].
 FAR_FIELD_RAD = 0.5
 _MAX_NODES = 1200
+_FEWEST_NODES = 24.0
+_PER_RADIAN = 0.6
 _CHUNK = 1 << 21
 
 
@@ -265,7 +267,7 @@ def diffraction_transmittance(
         spot_m = sender.spot_m(z_m)
         return centred_transmittance(aperture_radius_m, spot_m, obscuration_radius_m)
     bend = _quadratic(sender, z_m, diffraction)
-    n_nodes = _nodes(sender, z_m, bend, aperture_radius_m)
+    n_nodes = _nodes(sender, z_m, aperture_radius_m)
     ring = (obscuration_radius_m, aperture_radius_m)
     step = max(1, _CHUNK // n_nodes**2)
     flat_z_m, flat_bend = z_m.reshape(-1), bend.reshape(-1)
@@ -298,18 +300,19 @@ def _quadratic(sender: Transmitter, z_m: Floats, diffraction: Diffraction) -> Fl
     return np.zeros_like(z_m)
 
 
-def _nodes(sender: Transmitter, z_m: Floats, bend: Floats, a_m: float) -> int:
+def _nodes(sender: Transmitter, z_m: Floats, a_m: float) -> int:
     """Return how many nodes resolve the oscillations, with room to spare."""
-    rim_m = sender.aperture_radius_m
-    swing = sender.wave_number * rim_m * a_m / z_m
-    phase = swing + np.abs(bend) * rim_m**2
-    edge = (rim_m / sender.waist_m) ** 2
-    n_nodes = 24.0 + 0.6 * (phase + edge)
-    near_m = float(np.max(z_m * n_nodes / _MAX_NODES)) if z_m.size else 0.0
-    if z_m.size and n_nodes.max() > _MAX_NODES:
-        why = "nearer, a cut beam needs another method; truncation none has no limit"
-        within("cut beam: distance [m]", z_m, (near_m, math.inf), why)
-    return math.ceil(float(n_nodes.max(initial=24.0)))
+    rim_m, k = sender.aperture_radius_m, sender.wave_number
+    bent = 0.5 * k * rim_m**2 / abs(sender.curvature_m)
+    fixed = _FEWEST_NODES + _PER_RADIAN * ((rim_m / sender.waist_m) ** 2 + bent)
+    why = "a cut beam of such curvature needs another method"
+    within("cut beam: nodes across the aperture", fixed, (0.0, 0.5 * _MAX_NODES), why)
+    swing_m = _PER_RADIAN * k * rim_m * (a_m + 0.5 * rim_m)
+    why = "nearer, a cut beam needs another method; truncation none has no limit"
+    near_m = swing_m / (_MAX_NODES - fixed)
+    within("cut beam: distance [m]", z_m, (near_m, math.inf), why)
+    nearest_m = float(np.min(z_m, initial=math.inf))
+    return math.ceil(fixed + swing_m / nearest_m)
 
 
 def _ring_power(

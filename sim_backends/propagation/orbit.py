@@ -73,7 +73,7 @@ class UtcGrid:
     @property
     def offset_s(self) -> Floats:
         """Time since the start, shape (count,), float64 [s]."""
-        return np.arange(self.count) * self.step_s
+        return np.arange(self.count, dtype=np.float64) * self.step_s
 
     @property
     def julian_date(self) -> tuple[float, Floats]:

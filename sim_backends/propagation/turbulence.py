@@ -136,7 +136,8 @@ class TabulatedProfile:
 
     def __post_init__(self) -> None:
         rows = len(self.strength)
-        within("heights of a Cn2 table", len(self.altitude_m), (max(2, rows),) * 2)
+        within("rows of a Cn2 table", rows, (2, math.inf))
+        within("heights of a Cn2 table", len(self.altitude_m), (rows, rows))
         positive("steps of a Cn2 table [m]", np.diff(self.altitude_m))
         positive("Cn2 of a table [m^-2/3]", self.strength)
 
