@@ -138,9 +138,12 @@ def layer_bounds_km(start_km: float, end_km: float, fast: bool) -> NDArray[np.fl
     if steps[-1] != _N_LAYERS:
         steps = np.append(steps, _N_LAYERS)
     bounds = _THIN * np.expm1(0.01 * steps) / math.expm1(0.01)
-    inside = (bounds > start_km) & (bounds < end_km)
     top = min(end_km, float(bounds[-1]))
-    return np.concatenate(([start_km], bounds[inside & (bounds < top)], [top]))
+    # A sliver above the start would be all step and no height: its index belongs to
+    # the middle, and horizontal rays would find a mirror there. It joins the next.
+    first = start_km + 0.5 * (0.01 * start_km + _THIN) * (5.0 if fast else 1.0)
+    inside = bounds[(bounds > min(first, top)) & (bounds < top)]
+    return np.concatenate(([start_km], inside, [top]))
 
 
 def refractive_index(
@@ -179,8 +182,47 @@ def trace(path: SlantPath) -> Ray:
         outside the atmosphere, the ends are in the wrong order, or the ray is
         trapped near the ground.
     """
+    bounds, n, air = _column(path)
     limits = (0.0, 0.5 * math.pi)
     within("elevation [rad]", path.elevation_rad, limits, "horizon to zenith")
+    lengths, centre = _pieces(bounds, n, np.asarray(path.elevation_rad))
+    n_air = air.temperature_k.size
+    vacuum_km = float(lengths[n_air:].sum())
+    end_km = float(bounds[-1])
+    return Ray(lengths[:n_air], air, vacuum_km, float(centre), path.start_km, end_km)
+
+
+def lengths_in_air_km(
+    elevation_rad: ArrayLike, path: SlantPath
+) -> tuple[NDArray[np.float64], Air]:
+    """Return how far rays of many elevations run in each layer: one pass at once.
+
+    Parameters
+    ----------
+    elevation_rad : array_like, shape (m,) [rad]
+        Apparent elevations; they replace that of the path.
+    path : SlantPath
+
+    Returns
+    -------
+    lengths : ndarray, shape (m, n), float64 [km]
+    air : Air
+        In the middle of each of the `n` layers.
+
+    Raises
+    ------
+    ModelRangeError
+        As `trace`.
+    """
+    limits = (0.0, 0.5 * math.pi)
+    elevation = within("elevation [rad]", elevation_rad, limits, "horizon to zenith")
+    bounds, n, air = _column(path)
+    lengths, _ = _pieces(bounds, n, elevation)
+    return lengths[:, : air.temperature_k.size], air
+
+
+def _column(path: SlantPath) -> tuple[NDArray[np.float64], NDArray[np.float64], Air]:
+    """Return boundaries [km] and indices of all layers, and the air they hold."""
     within("start height [km]", path.start_km, (0.0, TOP_KM), "P.835-6")
     above = (math.nextafter(path.start_km, math.inf), math.inf)
     within("end height [km]", path.end_km, above, "above the start")
@@ -190,43 +232,38 @@ def trace(path: SlantPath) -> Ray:
     n = np.ones_like(middle)
     if path.refraction:
         n = refractive_index(air, path.wavelength_m)
-    beyond = math.isfinite(path.end_km) and path.end_km > bounds[-1]
-    if beyond:
+    if math.isfinite(path.end_km) and path.end_km > bounds[-1]:
         bounds, n = np.append(bounds, path.end_km), np.append(n, 1.0)
-    lengths, centre = _pieces(bounds, n, path.elevation_rad)
-    n_air = middle.size
-    vacuum_km = float(lengths[n_air:].sum())
-    return Ray(
-        lengths[:n_air], air, vacuum_km, centre, path.start_km, float(bounds[-1])
-    )
+    return bounds, n, air
 
 
 def _pieces(
-    bounds: NDArray[np.float64], n: NDArray[np.float64], elevation_rad: float
-) -> tuple[NDArray[np.float64], float]:
-    """Return the length of the ray in each layer [km] and its centre angle [rad]."""
+    bounds: NDArray[np.float64],
+    n: NDArray[np.float64],
+    elevation_rad: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the length of rays in each layer [km] and their centre angle [rad]."""
     low, high = EARTH_RADIUS_KM + bounds[:-1], EARTH_RADIUS_KM + bounds[1:]
     ratio = n[0] * low[0] / (n * low)
+    start = elevation_rad[..., np.newaxis]
     # cos^2 by the difference of the ratio from one: near the horizon the sine is
     # so close to one that it would lose every digit.
-    cosine2 = (ratio * math.sin(elevation_rad)) ** 2 + (1.0 - ratio) * (1.0 + ratio)
+    cosine2 = (ratio * np.sin(start)) ** 2 + (1.0 - ratio) * (1.0 + ratio)
     if (cosine2 < 0.0).any():
+        escape = math.asin(math.sqrt(1.0 - float(ratio.max()) ** -2))
+        limits = (math.nextafter(escape, 1.0), 0.5 * math.pi)
+        why = "the air near the ground traps lower rays"
         raise ModelRangeError(
-            "elevation [rad]",
-            elevation_rad,
-            (1e-3, 0.5 * math.pi),
-            "the ray is trapped",
+            "elevation [rad]", float(elevation_rad.min()), limits, why
         )
     down = low * np.sqrt(cosine2)
-    thick = high - low
-    rise = thick * (low + high)
+    rise = (high - low) * (low + high)
     # The stable form of sqrt(down^2 + rise) - down.
     up = np.sqrt(down * down + rise)
-    lengths = rise / (up + down)
     # Angles from the vertical at the bottom and at the top of each layer.
-    sine = ratio * math.cos(elevation_rad) * low
-    bottom, top = np.arctan2(sine, down), np.arctan2(sine, up)
-    return lengths, float((bottom - top).sum())
+    sine = ratio * np.cos(start) * low
+    centre = (np.arctan2(sine, down) - np.arctan2(sine, up)).sum(axis=-1)
+    return rise / (up + down), np.asarray(centre)
 
 
 def elongation(path: SlantPath) -> float:
@@ -244,7 +281,7 @@ def elongation(path: SlantPath) -> float:
     """
     ray = trace(path)
     ends = np.array([ray.start_km, ray.end_km])
-    straight, _ = _pieces(ends, np.ones(1), path.elevation_rad)
+    straight, _ = _pieces(ends, np.ones(1), np.asarray(path.elevation_rad))
     return ray.length_km / float(straight[0])
 
 

@@ -16,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sim_backends.propagation.gas_absorption import Air, specific_attenuation
 from sim_backends.propagation.ranges import within
-from sim_backends.propagation.refraction import Ray, SlantPath, trace
+from sim_backends.propagation.refraction import SlantPath, lengths_in_air_km, trace
+
+#: Elevations worked on at once: 922 layers of them fit into the cache.
+_ROWS = 256
 
 
 def slant_attenuation_db(
@@ -42,7 +45,9 @@ def slant_attenuation_db(
     """
     frequency = np.asarray(frequency_hz, dtype=np.float64)
     ray = trace(path)
-    return (ray.lengths_km @ _layers(frequency.ravel(), ray)).reshape(frequency.shape)
+    return (ray.lengths_km @ _layers(frequency.ravel(), ray.air)).reshape(
+        frequency.shape
+    )
 
 
 def cumulative_attenuation_db(
@@ -72,12 +77,46 @@ def cumulative_attenuation_db(
     end = ray.length_km * (1.0 + 1e-12) if np.isfinite(path.end_km) else np.inf
     distance = within("distance [km]", distance_km, (0.0, float(end)), "the path ends")
     runs = _runs(np.atleast_1d(distance), ray.lengths_km)
-    return _layers(np.atleast_1d(frequency_hz), ray).T @ runs
+    return _layers(np.atleast_1d(frequency_hz), ray.air).T @ runs
 
 
-def _layers(frequency_hz: NDArray[np.float64], ray: Ray) -> NDArray[np.float64]:
+def attenuation_by_elevation_db(
+    frequency_hz: ArrayLike, elevation_rad: ArrayLike, path: SlantPath
+) -> NDArray[np.float64]:
+    """Return the loss by gas [dB] at many elevations, as a pass needs it.
+
+    Parameters
+    ----------
+    frequency_hz : array_like, shape (n,) [Hz]
+        1 to 1000 GHz.
+    elevation_rad : array_like, shape (m,) [rad]
+        Apparent elevations at the lower end; they replace that of the path.
+    path : SlantPath
+
+    Returns
+    -------
+    ndarray, shape (n, m), float64 [dB]
+
+    Raises
+    ------
+    ModelRangeError
+        As `slant_attenuation_db`.
+    """
+    frequency = np.atleast_1d(np.asarray(frequency_hz, dtype=np.float64))
+    elevation = np.atleast_1d(np.asarray(elevation_rad, dtype=np.float64))
+    total = np.empty((frequency.size, elevation.size))
+    gamma: NDArray[np.float64] | None = None
+    for start in range(0, elevation.size, _ROWS):
+        rows = slice(start, start + _ROWS)
+        lengths, air = lengths_in_air_km(elevation[rows], path)
+        if gamma is None:
+            gamma = _layers(frequency, air)
+        total[:, rows] = (lengths @ gamma).T
+    return total
+
+
+def _layers(frequency_hz: NDArray[np.float64], air: Air) -> NDArray[np.float64]:
     """Return the specific attenuation, shape (layers, frequencies) [dB/km]."""
-    air = ray.air
     column = Air(
         air.dry_hpa[:, np.newaxis],
         air.vapour_hpa[:, np.newaxis],

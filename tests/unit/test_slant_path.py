@@ -21,6 +21,7 @@ from sim_backends.propagation.refraction import (
     trace,
 )
 from sim_backends.propagation.slant_path import (
+    attenuation_by_elevation_db,
     cumulative_attenuation_db,
     slant_attenuation_db,
 )
@@ -77,6 +78,14 @@ def test_layers_are_those_of_the_recommendation():
     cut = layer_bounds_km(1.0, 2.0, fast=False)
     assert (cut[0], cut[-1]) == (1.0, 2.0)
     assert (np.diff(cut) > 0.0).all()
+
+
+def test_level_rays_leave_from_any_height():
+    # Wherever the start cuts a layer, thin or thick.
+    for start in np.concatenate((np.linspace(0.0, 3.0, 61), [9.9, 30.1, 77.7])):
+        for fast in (False, True):
+            ray = trace(SlantPath(0.0, float(start), 300.0, fast=fast))
+            assert -0.02 < ray.true_elevation_rad < 0.0
 
 
 def test_straight_paths_obey_plane_trigonometry():
@@ -165,6 +174,31 @@ def test_two_halves_of_a_vertical_path_make_the_whole():
         upper = slant_attenuation_db(183.31e9, SlantPath(ZENITH, cut))
         # One layer has another middle: its share of the whole times its curvature.
         assert lower + upper == pytest.approx(whole, rel=1e-5)
+
+
+def test_many_elevations_are_many_paths():
+    degrees = np.concatenate(([0.0, 5.0, 90.0], np.linspace(1.0, 89.0, 300)))
+    f = np.array([60e9, 340e9])
+    path = SlantPath(0.0, 0.2, 600.0)
+    found = attenuation_by_elevation_db(f, np.radians(degrees), path)
+    assert found.shape == (2, 303)
+    for k in (0, 1, 2, 290):
+        one = dataclasses.replace(path, elevation_rad=math.radians(degrees[k]))
+        assert found[:, k] == pytest.approx(slant_attenuation_db(f, one), rel=1e-12)
+    with pytest.raises(ModelRangeError, match="elevation"):
+        attenuation_by_elevation_db(f, [0.5, -0.1], path)
+
+
+def test_a_trapped_ray_is_refused_and_the_lowest_free_one_named():
+    # Vapour so thick near the ground that n falls by more than 157e-6 per km.
+    damp = Atmosphere(surface_vapour_g_per_m3=80.0)
+    with pytest.raises(ModelRangeError, match="traps") as caught:
+        trace(SlantPath(0.0, atmosphere=damp))
+    lowest = caught.value.nearest
+    assert 0.0 < lowest < 0.02
+    assert trace(SlantPath(lowest * 1.000001, atmosphere=damp)).length_km > 100.0
+    with pytest.raises(ModelRangeError, match="traps"):
+        trace(SlantPath(lowest * 0.999, atmosphere=damp))
 
 
 def test_fast_layers_are_within_their_statement():
