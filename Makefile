@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 INTEROP := .venv-interop/.ready
-BENCHMARKS := receiver reconciliation timetags instruments wire parties
+BENCHMARKS := receiver reconciliation timetags instruments wire parties plan
 
 .PHONY: run test test-hw check bench soak interop venv warm clean
 
