@@ -23,6 +23,7 @@ from scqc.core.errors import (
     KeySinkError,
     PeerError,
     ScqcError,
+    SignalError,
 )
 from scqc.runs.lab_config import load_config
 from scqc.runs.parties import alice_service, bob_service, programs, service
@@ -336,6 +337,39 @@ def test_a_message_that_no_block_carries_is_refused(lab, tmp_path):
             with pytest.raises(PeerError, match=name if name == "empty" else "bytes"):
                 tell(alice.home, "message", path=str(tmp_path / name))
         assert alice.service.outbox.waiting() == []
+
+
+@pytest.mark.parametrize("where", ["light", "key"])
+def test_a_message_whose_block_is_lost_at_bob_is_sent_again(
+    lab, tmp_path, monkeypatch, where
+):
+    place = {
+        "light": (kit.ToyBobLight, "capture"),
+        "key": (bob_service.BobService, "_distil_photon"),
+    }[where]
+    original, failed = getattr(*place), []
+
+    def fails_first(self, *rest):
+        if not failed:
+            failed.append(1)
+            raise SignalError("no signal")
+        return original(self, *rest)
+
+    monkeypatch.setattr(*place, fails_first)
+    (tmp_path / "message").write_bytes(b"again")
+    with running(
+        lambda: Running(lab, "alice", paused=True), lambda: Running(lab, "bob")
+    ) as (alice, bob):
+        until((alice.home / "control.sock").exists)
+        tell(alice.home, "message", path=str(tmp_path / "message"))
+        tell(alice.home, "start")
+        inbox = bob.home / "inbox"
+        until(lambda: any(inbox.glob("*.bin")), lambda: alice.says() + bob.says())
+        until(lambda: alice.service.outbox.waiting() == [])
+        assert failed
+        (arrived,) = inbox.glob("*.bin")
+        assert arrived.read_bytes() == b"again"
+        assert alice.service.status.counts()["failed"] == 0
 
 
 @pytest.mark.parametrize("party", ["alice", "bob"])

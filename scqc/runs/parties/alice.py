@@ -92,6 +92,10 @@ class Pending:
     said: tuple[list[bytes], list[bytes]] = field(repr=False)
 
 
+class GivenUp(PeerError):  # noqa: N818
+    """A block that will have no key: Bob has lost it, and asks for others."""
+
+
 class AliceEnd:
     """Alice of either scheme; an `Answerer`.
 
@@ -142,17 +146,20 @@ class AliceEnd:
 
     def give_up(self) -> None:
         """Give up the block in the making, if there is one."""
+        block = self._taking
         self._drop_taking()
+        if block is not None:
+            self._abandon(block)
 
     def close_light(self) -> None:
         """Use no instruments any more; a block in the making is given up."""
-        self._drop_taking()
+        self.give_up()
         self._light = None
 
     def forget(self) -> None:
         """Give up every block that has no key yet: a new session begins."""
-        self._drop_taking()
-        self._pending.clear()
+        self.give_up()
+        self._keep_at_most(0)
 
     def expect(self, block: NextBlock, n_bursts: int) -> None:
         """Expect a block to be distilled whose light was sent long ago."""
@@ -171,7 +178,7 @@ class AliceEnd:
     def _answer_light(self, frames: list[bytes]) -> list[bytes]:
         message = decode(frames[0])
         if isinstance(message, BlockRequest):
-            self._drop_taking()
+            self.give_up()
             self._sent, self._received = [], []
         self._received.append(frames[0])
         answer = encode(self._act(message))
@@ -198,9 +205,13 @@ class AliceEnd:
         light = self._light
         if light is None:
             return NotNow("Alice's bench is not open")
-        self._prepared = self._scheme.prepare(
-            chosen.name, chosen.payload, chosen.folder
-        )
+        try:
+            self._prepared = self._scheme.prepare(
+                chosen.name, chosen.payload, chosen.folder
+            )
+        except ScqcError:
+            self._abandon(chosen)
+            raise
         self._taking = chosen
         light.take(self._prepared)
         name = chosen.name
@@ -216,9 +227,18 @@ class AliceEnd:
             block, taken.n_bursts, (self._sent, self._received)
         )
         self._sent, self._received = [], []
-        while len(self._pending) > MOST_PENDING:
+        self._keep_at_most(MOST_PENDING)
+
+    def _keep_at_most(self, n: int) -> None:
+        """Give up the oldest blocks that wait for their key."""
+        while len(self._pending) > n:
             # The other thread may have just taken it.
-            self._pending.pop(next(iter(self._pending)), None)
+            pending = self._pending.pop(next(iter(self._pending)), None)
+            if pending is not None:
+                self._abandon(pending.next)
+
+    def _abandon(self, block: NextBlock) -> None:
+        self._told(block, GivenUp(f"block {block.name.link}: given up without a key"))
 
     def _drop_taking(self) -> None:
         """Close the record of a block, taken whole or given up."""
@@ -248,6 +268,15 @@ class AliceEnd:
         )
 
     def _done(self, name: BlockName, what: SchemeParty | ScqcError) -> None:
-        pending = self._pending.pop(name, None)
-        if pending is not None:
-            self._told(pending.next, what)
+        if name not in self._pending:
+            return
+        for other in list(self._pending):
+            # The other thread may have just given it up.
+            pending = self._pending.pop(other, None)
+            if other == name:
+                if pending is not None:
+                    self._told(pending.next, what)
+                return
+            # Bob distils in order: he has lost what he passes over.
+            if pending is not None:
+                self._abandon(pending.next)

@@ -16,7 +16,7 @@ from protocols.messages.wire import decode
 from scqc.core.errors import KeySinkError, PayloadError, ScqcError
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.journal import Journal
-from scqc.runs.parties.alice import AliceEnd, NextBlock
+from scqc.runs.parties.alice import AliceEnd, GivenUp, NextBlock
 from scqc.runs.parties.block import ALICE_NAME, RESULT_NAME, BlockName, later_run
 from scqc.runs.parties.control import ControlServer
 from scqc.runs.parties.curve import LinkKeyFile
@@ -209,6 +209,10 @@ class AliceService(Service):
                 self.journal.write("message", f"{sent}: delivered")
             elif sent is not None:
                 self.outbox.lost()
+        if isinstance(what, GivenUp):
+            # Bob knows why, and counts it.
+            self.journal.write("block", str(what))
+            return
         if isinstance(what, ScqcError):
             self.note_failure(block.folder.name, what)
             return
