@@ -3,6 +3,9 @@
     python -m benchmarks.plan [PART ...] [--json] [--itur PYTHON]
 
 - gas: absorption along slant paths, beside itur;
+- coupling: apertures under a wandering beam, exact and fast;
+- orbit: a day of a satellite over a station;
+- rates: points per second of the rate engine;
 - without a part: all of them.
 
 ``--itur`` is the Python of a separate environment that has itur 0.4.0 (a separate
@@ -21,7 +24,10 @@ from benchmarks.table import print_table
 
 #: Part and its module, which has ``measure(arguments) -> {title: rows}``.
 PARTS = {
+    "rates": "benchmarks.plan_rates",
     "gas": "benchmarks.plan_gas",
+    "coupling": "benchmarks.plan_coupling",
+    "orbit": "benchmarks.plan_orbit",
 }
 
 

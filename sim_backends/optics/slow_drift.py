@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from scqc.core.errors import StateError
 from scqc.core.rng import stream
 from sim_backends.photon_settings import FadingSettings, PhotonChannelSettings
+from sim_backends.propagation.coupling import weibull_form
 
 Floats = NDArray[np.float64]
 MAX_CELL_S = 1e-3
@@ -140,13 +140,8 @@ def weibull_shape(
     tuple of float
         Transmittance at the centre [1], scale [m], exponent [1].
     """
-    x = 2.0 * (aperture_radius_m / beam_radius_m) ** 2
-    eta0 = -math.expm1(-x)
-    # ive(n, y) = exp(-y) I_n(y).
-    lam0, lam1 = float(special.ive(0, 2.0 * x)), float(special.ive(1, 2.0 * x))
-    log_ratio = math.log(2.0 * eta0 / (1.0 - lam0))
-    gamma = 4.0 * x * lam1 / (1.0 - lam0) / log_ratio
-    return eta0, aperture_radius_m * log_ratio ** (-1.0 / gamma), gamma
+    form = weibull_form(aperture_radius_m, beam_radius_m)
+    return float(form.centre), float(form.scale_m), float(form.exponent)
 
 
 class Channel:

@@ -186,11 +186,12 @@ def weibull_form(aperture_radius_m: ArrayLike, spot_m: ArrayLike) -> WeibullForm
     Raises
     ------
     ModelRangeError
-        If a length is not positive, or the aperture exceeds 1000 spots.
+        If a length is not positive, or the aperture is not 1e-12 to 1e6
+        spots.
     """
     a_m = positive("radius of the aperture [m]", aperture_radius_m)
     w_m = positive("radius of the spot [m]", spot_m)
-    ratio = within("Weibull form: aperture / spot [1]", a_m / w_m, (1e-9, 1e3))
+    ratio = within("Weibull form: aperture / spot [1]", a_m / w_m, (1e-12, 1e6))
     x = 4.0 * ratio**2
     centre = -np.expm1(-0.5 * x)
     missing = np.where(
