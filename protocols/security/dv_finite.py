@@ -134,13 +134,14 @@ def expected_balance(
         If a parameter is outside its range.
     """
     t = np.asarray(link.transmittance, dtype=np.float64)
+    # The states of a fading channel stay together; all else is one point after another.
+    states = np.moveaxis(t, 0, -1) if link.weights is not None else t
     shape = t.shape if link.weights is None else t.shape[1:]
-    columns = t.reshape(t.shape[: t.ndim - len(shape)] + (-1,))
-    out = np.empty(columns.shape[-1])
-    for i in range(out.size):
-        one = replace(link, transmittance=columns[..., i])
-        out[i] = expected_ledger(one, intensities, block).balance_bits
-    return out.reshape(shape)
+    out = np.empty(shape)
+    for index in np.ndindex(*shape):
+        one = replace(link, transmittance=np.asarray(states[index]))
+        out[index] = expected_ledger(one, intensities, block).balance_bits
+    return out
 
 
 def _check(link: PhotonLink, block: PhotonBlock) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.reconciliation.pairs import Pair
 from protocols.security.cv_finite import Block, ledger_key
@@ -158,6 +157,9 @@ def cv_limits(plan: CvPlan) -> list[Turn]:
     def linked(**changes: float) -> float:
         return cv_balance(replace(plan, link=replace(link, **changes)))
 
+    def lost(db: float) -> float:
+        return linked(transmittance=10 ** (-0.1 * db))
+
     def phase(sigma2: float) -> float:
         changed = replace(rough, phase_variance_rad2=sigma2)
         return cv_balance(replace(plan, imperfections=changed))
@@ -205,12 +207,12 @@ def dv_limits(link: PhotonLink, decoys: Decoys) -> list[Turn]:
     t = np.asarray(link.transmittance, dtype=np.float64)
     mean = float(t) if link.weights is None else float(np.dot(link.weights, t))
 
-    def linked(**changes: float | NDArray[np.float64]) -> float:
-        return float(key_per_slot(gains(replace(link, **changes), decoys), decoys))
+    def key(changed: PhotonLink) -> float:
+        return float(key_per_slot(gains(changed, decoys), decoys))
 
     def lost(db: float) -> float:
         scaled = np.minimum(1.0, t * 10 ** (-0.1 * db) / mean)
-        return linked(transmittance=scaled)
+        return key(replace(link, transmittance=scaled))
 
     def corrected(efficiency: float) -> float:
         better = replace(decoys, efficiency=efficiency)
@@ -223,13 +225,13 @@ def dv_limits(link: PhotonLink, decoys: Decoys) -> list[Turn]:
                 "background_yield",
                 float(link.background_yield),
                 0.0,
-                lambda y0: linked(background_yield=y0),
+                lambda y0: key(replace(link, background_yield=y0)),
             ),
             Cause(
                 "misalignment",
                 float(link.misalignment),
                 0.0,
-                lambda wrong: linked(misalignment=wrong),
+                lambda wrong: key(replace(link, misalignment=wrong)),
             ),
             Cause("efficiency", float(decoys.efficiency), 1.0, corrected),
         ]
