@@ -150,7 +150,7 @@ def _rates(
     arrays = np.broadcast_arrays(
         *(np.asarray(a, np.float64) for a in (loss, environment_snu, source_snu))
     )
-    columns = tuple(np.ascontiguousarray(a).ravel() for a in arrays)
+    columns = tuple(np.array(a, dtype=np.float64).ravel() for a in arrays)
     out = np.empty(arrays[0].size)
     fill_unlimited(columns, detection == "heterodyne", direction == "direct", out)
     return out.reshape(arrays[0].shape)

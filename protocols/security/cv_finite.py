@@ -310,7 +310,7 @@ def _worst_holevo(
         sigmas * np.sqrt(dark_part * (1.0 + nu) ** 2 + shot_part * nu**2),
         receiver.efficiency,
     )
-    flat = tuple(np.ascontiguousarray(c, np.float64).ravel() for c in columns)
+    flat = tuple(np.array(c, dtype=np.float64).ravel() for c in columns)
     out = np.empty(flat[0].size)
     fill_worst(flat, mu == 2.0, trusted, out)
     return out.reshape(columns[0].shape)

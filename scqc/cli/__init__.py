@@ -13,7 +13,7 @@ from typing import cast
 
 import typer
 
-from scqc.cli import align, bench, configs, files, keys, link, parties, running
+from scqc.cli import align, bench, configs, files, keys, link, parties, plan, running
 from scqc.cli.output import show
 
 _CODES = (
@@ -35,6 +35,7 @@ app.command()(bench.devices)
 app.command()(bench.monitor)
 app.command()(align.align)
 app.command("serve-sim")(bench.serve_sim)
+app.command()(plan.plan)
 app.command()(parties.alice)
 app.command()(parties.bob)
 app.command()(parties.status)

@@ -2,6 +2,7 @@
 
 ScqcError
 ├── ConfigError                the lab config is wrong (all problems at once)
+│   └── PlanSettingsError      the settings of a plan are wrong
 ├── InstrumentError            an instrument misbehaved
 │   ├── ConnectError           refused, unreachable, or not the expected model
 │   ├── ConnectionLost         the link ended while in use
@@ -60,6 +61,10 @@ class ConfigError(ScqcError, ValueError):
     def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         self.problems = tuple(problems)
+
+
+class PlanSettingsError(ConfigError):
+    """Settings of a plan with one or more problems, all of them listed."""
 
 
 class InstrumentError(ScqcError):

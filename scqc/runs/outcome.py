@@ -17,6 +17,7 @@ from scqc.core.errors import (
     OrbitError,
     PayloadError,
     PeerError,
+    PlanSettingsError,
     PeerLost,
     ProtocolAbort,
     ScqcError,
@@ -30,6 +31,7 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
     (ConfigError, 2),
     (PayloadError, 2),
     (ModelRangeError, 2),
+    (ModelRangeError, 2),
     (OrbitError, 2),
     (InstrumentError, 4),
     (SignalError, 5),
@@ -40,6 +42,8 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
 )
 # The first class that fits speaks, so the special ones stand first.
 _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
+    (PlanSettingsError, "`scqc plan PRESET` lists every key with its value"),
+    (ModelRangeError, "set the value that the message names, or another model"),
     (ConfigError, "correct the file, then try `scqc config check FILE`"),
     (
         PayloadError,

@@ -1,0 +1,107 @@
+"""`scqc plan`: what a link can give before it is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scqc.cli.arguments import Debug, Json
+from scqc.cli.output import listing, reporting, show
+
+if TYPE_CHECKING:
+    from scqc.plan.records import Plan
+
+_NO_KEY = 3
+_SAMPLES = 7
+
+
+def plan(
+    preset: Annotated[
+        str, typer.Argument(help="Name of a preset; `list` names them all.")
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value; repeat it. Keys: see the assumptions."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report, figure and tables.")
+    ] = None,
+    write_config: Annotated[
+        Path | None, typer.Option(help="Write a lab config that `scqc run` runs.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Plan a link: loss, payload and key, with every assumption.
+
+    Exit code 3: there is no key anywhere; what limits it is said.
+    """
+    with reporting(as_json, debug):
+        if preset == "list":
+            _show_presets(as_json)
+            return
+        from scqc.plan.make import make_plan
+
+        made = make_plan(preset, changes or ())
+        written = _write(made, out)
+        if write_config is not None:
+            from scqc.runs.plan_bench import write_lab_config
+
+            written += write_lab_config(write_config, preset, changes or ())
+    files = [str(path) for path in written]
+    if as_json:
+        show({**made.as_json(), "files": files}, as_json)
+    else:
+        _print(made)
+        for file in files:
+            typer.echo(f"written: {file}")
+    if not made.has_key:
+        raise typer.Exit(_NO_KEY)
+
+
+def _write(made: Plan, out: Path | None) -> list[Path]:
+    if out is None:
+        return []
+    from scqc.plan.output import write_all
+
+    return write_all(out, made)
+
+
+def _show_presets(as_json: bool) -> None:
+    from scqc.plan.presets import PRESETS
+
+    rows = [{"preset": name, "what": p.title} for name, p in PRESETS.items()]
+    show({"presets": rows}, as_json)
+
+
+def _print(made: Plan) -> None:
+    """Print assumptions, samples of every curve, derived values and advice."""
+    from rich.console import Console
+
+    from scqc.plan.report import number, verdict
+
+    console = Console(highlight=False, markup=False)
+    rows = [
+        {"assumption": a.key, "value": number(a.value), "chosen by": a.origin}
+        for a in made.assumptions
+    ]
+    console.print(listing("Assumptions", rows))
+    for curve in made.curves:
+        names = (curve.x, *(n for n in (*made.y, "loss_db") if n in curve.arrays))
+        names = tuple(n for n in names if curve.arrays[n].ndim == 1)
+        size = curve.arrays[curve.x].size
+        step = max(1, (size - 1) // (_SAMPLES - 1))
+        samples: list[dict[str, Any]] = [
+            {n: number(float(curve.arrays[n][i])) for n in names}
+            for i in range(0, size, step)
+        ]
+        console.print(listing(f"Curve {curve.label}", samples))
+        for name, value in curve.derived.items():
+            console.print(f"{name}: {number(value)}", soft_wrap=True)
+    for row in made.limits:
+        console.print(f"to get a key: {row['change']}", soft_wrap=True)
+    for note in dict.fromkeys(made.warnings):
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(f"\n{verdict(made)}", soft_wrap=True)

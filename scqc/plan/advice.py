@@ -1,0 +1,167 @@
+"""What keeps a link from having a key, and by how much it would have to change.
+
+The scenario is asked at the point of its sweep that is nearest to a key. Every
+quantity that may be the reason is improved alone, from what it is to the best it can
+be; `protocols.security.key_limits` finds where the key begins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from protocols.security.key_limits import Cause, Turn, turning_points
+from scqc.core.errors import ModelRangeError
+from scqc.plan.evaluate import evaluate_points
+from scqc.plan.records import Floats
+from scqc.plan.scenario import Scenario
+
+_STEPS = 48
+#: From here on a block is as good as endless [symbols].
+_ENDLESS = 1e15
+
+#: Best values; what a scenario does not have, or does not vary, is left out.
+_BEST: dict[str, dict[str, float]] = {
+    "cv": {
+        "scheme.excess_noise_snu": 0.0,
+        "scheme.noise_bob_snu": 0.0,
+        "scheme.phase_variance_rad2": 0.0,
+        "scheme.beta": 1.0,
+        "scheme.efficiency": 1.0,
+        "scheme.electronic_snu": 0.0,
+        "channel.environment_k": 1e-3,
+        "channel.receiver_k": 0.0,
+        "channel.source_k": 0.0,
+        "channel.pointing_rad": 0.0,
+    },
+    "dv": {
+        "scheme.dark_yield": 0.0,
+        "scheme.stray_yield": 0.0,
+        "scheme.misalignment": 0.0,
+        "scheme.efficiency": 1.0,
+        "scheme.correction_efficiency": 1.0,
+        "channel.pointing_rad": 0.0,
+    },
+}
+#: Where nothing can be said.
+_NONE = -1e300
+
+
+def what_limits(
+    scenario: Scenario, block_size: float = 0.0
+) -> tuple[dict[str, Any], ...]:
+    """Return what would have to change for a key, what limits most first.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Without a key at any point of its sweep.
+    block_size : float
+        0 is endless.
+
+    Returns
+    -------
+    tuple of dict
+        ``cause`` (a setting, ``loss_db`` or ``block_size``), ``value`` now,
+        ``needed`` (None: this alone does not help), ``change`` in words, and
+        ``at``: the point of the sweep that is nearest to a key.
+    """
+    x, variable = scenario.sweep.values, scenario.sweep.variable
+    found = evaluate_points(scenario, {variable: x}, (block_size,))
+    best = int(np.argmax(found.balance_bits[block_size]))
+    point = {variable: x[best : best + 1]}
+    loss_db = float(found.channel.total_loss_db[best])
+    causes = [_loss(scenario, point, block_size, loss_db)]
+    causes += _settings(scenario, point, block_size)
+    if block_size:
+        causes.append(_block(scenario, point, block_size))
+    where = {variable: float(x[best])}
+    return tuple(_row(turn) | {"at": where} for turn in turning_points(causes))
+
+
+def least_block(scenario: Scenario, value: float) -> float | None:
+    """Return the smallest block with a key at a point; None if there is none.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    value : float
+        Of the swept variable.
+    """
+    point = {scenario.sweep.variable: np.array([value])}
+
+    def key(size: float) -> bool:
+        return _balance(scenario, point, size) > 0.0
+
+    low, high = math.log(1e3), math.log(_ENDLESS)
+    if not key(_ENDLESS):
+        return None
+    for _ in range(_STEPS):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if key(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def _balance(
+    scenario: Scenario,
+    arrays: dict[str, Floats],
+    block_size: float,
+    gain_db: float = 0.0,
+) -> float:
+    try:
+        got = evaluate_points(scenario, arrays, (block_size,), gain_db)
+    except ModelRangeError:
+        # Beyond the model there is no answer, so no promise.
+        return _NONE
+    return float(got.balance_bits[block_size][0])
+
+
+def _loss(
+    scenario: Scenario, point: dict[str, Floats], block_size: float, loss_db: float
+) -> Cause:
+    def balance(wanted_db: float) -> float:
+        return _balance(scenario, point, block_size, loss_db - wanted_db)
+
+    return Cause("loss_db", loss_db, 0.0, balance)
+
+
+def _settings(
+    scenario: Scenario, point: dict[str, Floats], block_size: float
+) -> list[Cause]:
+    causes = []
+    for key, best in _BEST[scenario.scheme.kind].items():
+        part, _, name = key.partition(".")
+        now = getattr(getattr(scenario, part), name, None)
+        if now is None or now == best or key in point:
+            continue
+        one = _of_key(scenario, point, block_size, key)
+        causes.append(Cause(key, float(now), best, one))
+    return causes
+
+
+def _of_key(
+    scenario: Scenario, point: dict[str, Floats], block_size: float, key: str
+) -> Callable[[float], float]:
+    return lambda v: _balance(scenario, point | {key: np.array([v])}, block_size)
+
+
+def _block(scenario: Scenario, point: dict[str, Floats], block_size: float) -> Cause:
+    def balance(size: float) -> float:
+        return _balance(scenario, point, size)
+
+    return Cause("block_size", block_size, _ENDLESS, balance)
+
+
+def _row(turn: Turn) -> dict[str, Any]:
+    change = f"{turn.name}: no value of it alone gives a key (now {turn.value:.4g})"
+    if turn.possible:
+        change = f"{turn.name} from {turn.value:.4g} to {turn.needed:.4g}"
+    return {
+        "cause": turn.name,
+        "value": turn.value,
+        "needed": turn.needed if turn.possible else None,
+        "change": change,
+    }

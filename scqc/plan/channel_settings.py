@@ -1,0 +1,196 @@
+"""Where the light goes: one settings model per kind of channel.
+
+Every field is an assumption that reports list, with its meaning and, where the
+number is somebody's, its source. Field names carry the unit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scqc.core.settings import Settings
+
+AtmosphereName = Literal[
+    "mean-annual-global",
+    "low-latitude",
+    "mid-latitude-summer",
+    "mid-latitude-winter",
+    "high-latitude-summer",
+    "high-latitude-winter",
+]
+
+
+class FibreChannel(Settings):
+    """Single-mode fibre."""
+
+    kind: Literal["fibre"] = "fibre"
+    length_km: float = Field(default=25.0, ge=0.0, le=1000.0, description="of the span")
+    attenuation_db_per_km: float = Field(
+        default=0.2, ge=0.0, le=100.0, description="0.2: G.652 at 1550 nm"
+    )
+    fixed_loss_db: float = Field(
+        default=0.0, ge=0.0, le=100.0, description="connectors, splices, switches"
+    )
+
+
+class Telescopes(Settings):
+    """What every optical free-space channel has: beam, receiver, pointing."""
+
+    wavelength_nm: float = Field(default=800.0, ge=400.0, le=11000.0)
+    waist_m: float = Field(
+        default=0.2, gt=0.0, le=10.0, description="1/e² intensity radius at the exit"
+    )
+    aperture_radius_m: float = Field(
+        default=0.7, gt=0.0, le=50.0, description="of the receiving telescope"
+    )
+    obscuration_radius_m: float = Field(
+        default=0.0, ge=0.0, le=50.0, description="of the receiver's secondary mirror"
+    )
+    pointing_rad: float = Field(
+        default=1e-6,
+        ge=0.0,
+        le=1e-2,
+        description="jitter per axis; 1 µrad: Pirandola 2021, Vasylyev 2019",
+    )
+    fixed_loss_db: float = Field(
+        default=0.0, ge=0.0, le=100.0, description="optics between telescope and fibre"
+    )
+    fading_nodes: int = Field(
+        default=32, ge=1, le=512, description="quadrature nodes of the fading"
+    )
+
+
+class Spreading(Settings):
+    """Turbulence along a path through the atmosphere."""
+
+    spreading: Literal["none", "fante-yura", "andrews-phillips"] = Field(
+        default="fante-yura",
+        description="long-term beam spread; negligible for a downlink by Fante/Yura",
+    )
+    wind_m_per_s: float = Field(
+        default=21.0, ge=0.0, le=200.0, description="Hufnagel-Valley: 21 night, 57 day"
+    )
+    ground_cn2: float = Field(
+        default=1.7e-14,
+        ge=0.0,
+        le=1e-10,
+        description="m^(-2/3) at the ground: 1.7e-14 night, 2.75e-14 day",
+    )
+    rytov_variance: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1000.0,
+        description="for andrews-phillips; absent: from the profile",
+    )
+
+
+class DownlinkChannel(Telescopes, Spreading):
+    """Satellite or platform to ground."""
+
+    kind: Literal["downlink"] = "downlink"
+    altitude_km: float = Field(default=500.0, gt=0.1, le=50_000.0)
+    zenith_deg: float = Field(
+        default=80.0, ge=0.0, le=90.0, description="at the ground station"
+    )
+    elongation: Literal["ray-trace", "published", "none"] = Field(
+        default="ray-trace",
+        description="longer way of the bent ray; published: the fit of Vasylyev 2019, "
+        "25 times too large as a path length",
+    )
+    extinction: Literal[
+        "exponential", "secant", "modtran-785", "modtran-810", "modtran-850"
+    ] = Field(default="exponential", description="exponential: along the straight line")
+    extinction_per_m: float = Field(
+        default=5e-6, ge=0.0, le=1.0, description="at sea level, 800 nm: Vasylyev 2019"
+    )
+    scale_height_m: float = Field(default=6600.0, gt=0.0, le=1e5)
+
+
+class HorizontalChannel(Telescopes):
+    """Free space near the ground."""
+
+    kind: Literal["horizontal"] = "horizontal"
+    wavelength_nm: float = Field(default=1550.0, ge=400.0, le=11000.0)
+    waist_m: float = Field(default=0.05, gt=0.0, le=10.0)
+    aperture_radius_m: float = Field(default=0.1, gt=0.0, le=50.0)
+    pointing_rad: float = Field(default=5e-6, ge=0.0, le=1e-2)
+    distance_m: float = Field(default=1000.0, ge=1.0, le=1e6)
+    focused: bool = Field(default=False, description="on the receiver, else collimated")
+    visibility_km: float = Field(
+        default=23.0, ge=0.01, le=300.0, description="2 % contrast (Koschmieder, Kim)"
+    )
+    cn2: float = Field(
+        default=1e-15, ge=0.0, le=1e-10, description="m^(-2/3), constant along the path"
+    )
+    spreading: Literal["none", "fante-yura", "andrews-phillips"] = "fante-yura"
+
+
+class RadioChannel(Settings):
+    """Microwave, millimetre wave or terahertz, in air, a cold guide or space."""
+
+    kind: Literal["radio"] = "radio"
+    frequency_hz: float = Field(default=100e9, ge=1e9, le=1e15)
+    distance_m: float = Field(default=1.0, ge=1e-3, le=1e9)
+    waist_m: float = Field(
+        default=0.15, gt=0.0, le=100.0, description="1/e² radius at the antenna"
+    )
+    aperture_radius_m: float = Field(default=0.15, gt=0.0, le=100.0)
+    focused: bool = Field(default=True, description="on the receiver, else collimated")
+    coupling: Literal["gaussian", "friis-saturated", "friis"] = Field(
+        default="gaussian",
+        description="friis is refused where it exceeds 1; saturated: 1 - exp(-friis)",
+    )
+    medium: Literal["air", "vacuum"] = "air"
+    environment_k: float = Field(
+        default=296.0,
+        ge=0.001,
+        le=1e4,
+        description="temperature of what the loss couples in: the surroundings, not "
+        "the receiver",
+    )
+    source_k: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e4,
+        description="of the light Alice emits unmodulated; 0: vacuum (cold attenuator)",
+    )
+    receiver_k: float = Field(
+        default=0.0, ge=0.0, le=1e5, description="noise temperature; adds 2kT/hf SNU"
+    )
+    air_k: float = Field(
+        default=288.15, ge=100.0, le=400.0, description="of the air that absorbs"
+    )
+    pressure_hpa: float = Field(
+        default=1013.25, gt=0.0, le=1100.0, description="total, of the air"
+    )
+    vapour_g_per_m3: float = Field(default=7.5, ge=0.0, le=50.0)
+    rain_mm_per_h: float = Field(
+        default=0.0, ge=0.0, le=200.0, description="ITU-R P.838-3"
+    )
+    absorption_table: tuple[tuple[float, float], ...] = Field(
+        default=(),
+        description="rows of (Hz, dB/km); needed in air above 1 THz, where P.676 ends",
+    )
+    fixed_loss_db: float = Field(default=0.0, ge=0.0, le=100.0)
+
+
+class InterSatelliteChannel(Telescopes):
+    """Between two satellites: nothing but diffraction and pointing."""
+
+    kind: Literal["inter-satellite"] = "inter-satellite"
+    wavelength_nm: float = Field(default=1550.0, ge=400.0, le=11000.0)
+    waist_m: float = Field(default=0.1, gt=0.0, le=10.0)
+    aperture_radius_m: float = Field(default=0.2, gt=0.0, le=50.0)
+    distance_km: float = Field(default=1000.0, ge=0.01, le=1e6)
+
+
+ChannelSettings = Annotated[
+    FibreChannel
+    | DownlinkChannel
+    | HorizontalChannel
+    | RadioChannel
+    | InterSatelliteChannel,
+    Field(discriminator="kind"),
+]

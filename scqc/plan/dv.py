@@ -1,0 +1,212 @@
+"""Decoy-state keys and padded messages at the points of a plan.
+
+Clicks and errors are averaged over the fading first, entropies are taken after. The
+default fills the ledger of the program itself with expected counts; ``published`` is
+the form of published satellite curves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.security.decoy import Bounds, Counts, Intensities, Method, estimate
+from protocols.security.decoy_length import Disclosed, key_length
+from protocols.security.dv_rates import (
+    Decoys,
+    Gains,
+    PhotonLink,
+    PublishedBlock,
+    binary_entropy,
+    click_rate,
+    gains,
+    key_per_slot,
+    message_per_slot,
+    published_key_per_slot,
+    wrong_click_rate,
+)
+from scqc.plan.points import ChannelPoints
+from scqc.plan.records import Floats
+from scqc.plan.scheme_settings import DvScheme
+from scqc.plan.values import Values
+
+#: Slots of a block as good as endless: deviations are below 1e-4 of any rate.
+_ENDLESS = 1e16
+#: Bits of one verification tag, and of one frame, of the program's own ledger.
+_TAG_BITS, _FRAME_BITS = 64, 102_400
+
+
+@dataclass(frozen=True, slots=True)
+class DvPoints:
+    """The scheme on a channel, before a block size is chosen.
+
+    Parameters
+    ----------
+    link : PhotonLink
+    gains : Gains
+        Of vacuum, decoy and signal.
+    decoys : Decoys
+    clicks, wrong : tuple of ndarray, shape (...), float64 [1]
+        Per slot of signal, decoy and vacuum pulses.
+    payload_bits : ndarray, shape (...), float64 [bit per slot]
+    columns : dict of str to ndarray, shape (...), float64
+    """
+
+    link: PhotonLink
+    gains: Gains
+    decoys: Decoys
+    clicks: tuple[Floats, ...]
+    wrong: tuple[Floats, ...]
+    payload_bits: Floats
+    columns: dict[str, Floats]
+
+
+def dv_points(scheme: DvScheme, values: Values, channel: ChannelPoints) -> DvPoints:
+    """Put the scheme on a channel.
+
+    Parameters
+    ----------
+    scheme : DvScheme
+    values : Values
+        Its numbers, swept ones as arrays of the channel's shape.
+    channel : ChannelPoints
+
+    Raises
+    ------
+    ModelRangeError
+        If a parameter is unphysical.
+    """
+    dark, stray = values.full("dark_yield"), values.full("stray_yield")
+    link = PhotonLink(
+        transmittance=values.full("efficiency") * channel.nodes,
+        background_yield=dark + stray - dark * stray,
+        misalignment=values.full("misalignment"),
+        weights=channel.weights,
+    )
+    share, z = values.full("signal_share"), values.full("z_share")
+    half = scheme.finite == "published"
+    decoys = Decoys(
+        signal=values.full("signal_photons"),
+        decoy=values.full("decoy_photons"),
+        sifting=0.5 * share if half else share * z**2,
+        efficiency=values.full("correction_efficiency"),
+    )
+    photons = (decoys.signal, decoys.decoy, values.full("vacuum_photons"))
+    clicks = tuple(click_rate(link, n) for n in photons)
+    wrong = tuple(wrong_click_rate(link, n) for n in photons)
+    found = gains(link, decoys)
+    if half:
+        payload = message_per_slot(found, decoys)
+    else:
+        payload = _message(values, clicks, wrong)
+    columns = {
+        "gain_signal": clicks[0],
+        "gain_decoy": clicks[1],
+        "gain_vacuum": clicks[2],
+        "qber": found.error_rate,
+    }
+    return DvPoints(link, found, decoys, clicks, wrong, payload, columns)
+
+
+def dv_key_bits(
+    scheme: DvScheme, values: Values, points: DvPoints, block_size: float
+) -> Floats:
+    """Return the key per slot, negative where there is none.
+
+    Parameters
+    ----------
+    scheme : DvScheme
+    values : Values
+    points : DvPoints
+    block_size : float
+        Slots per block; 0 is endless.
+
+    Returns
+    -------
+    ndarray, shape (...), float64 [bit per slot]
+    """
+    if scheme.finite == "published":
+        if not block_size:
+            return key_per_slot(points.gains, points.decoys)
+        block = PublishedBlock(
+            slots=block_size,
+            shares=(scheme.signal_share, scheme.decoy_share, scheme.vacuum_share),
+            check_basis=1.0 - scheme.z_share,
+            epsilon=scheme.epsilon,
+        )
+        return published_key_per_slot(points.gains, points.decoys, block)
+    columns = [values.full(name).ravel() for name in _COUNTED]
+    clicks = np.stack([np.ravel(c) for c in points.clicks])
+    wrong = np.stack([np.ravel(c) for c in points.wrong])
+    slots = block_size or _ENDLESS
+    each = [
+        _ledger_key(scheme, slots, (clicks[:, i], wrong[:, i]), [c[i] for c in columns])
+        for i in range(clicks.shape[1])
+    ]
+    return np.array(each).reshape(np.shape(points.clicks[0]))
+
+
+#: Fields that the ledger needs besides the clicks, in this order.
+_COUNTED = (
+    "signal_photons",
+    "decoy_photons",
+    "vacuum_photons",
+    "signal_share",
+    "decoy_share",
+    "z_share",
+    "correction_efficiency",
+)
+
+
+def _ledger_key(
+    scheme: DvScheme,
+    slots: float,
+    rates: tuple[Floats, Floats],
+    settings: list[Floats],
+) -> float:
+    """Return the balance of one block over its slots [bit]."""
+    mu, nu, dark, signal, decoy, z, efficiency = (float(s) for s in settings)
+    chances = (signal, decoy, 1.0 - signal - decoy)
+    sent = Intensities((mu, nu, dark), chances)
+    clicks, wrong = rates
+    key = _counts(slots * z * z, chances, clicks, wrong)
+    check = _counts(slots * (1.0 - z) ** 2, chances, clicks, wrong)
+    method: Method = "hoeffding"
+    if slots < _ENDLESS and scheme.finite != "published":
+        method = scheme.finite
+    parts = estimate(key, check, sent, 0.5 * scheme.epsilon, method)
+    frames = math.ceil(key.total / _FRAME_BITS)
+    leak = efficiency * key.total * float(binary_entropy(key.error_rate))
+    told = Disclosed(math.ceil(leak), 0, frames * _TAG_BITS, frames, 0)
+    return _balance(key, parts, told, scheme.epsilon) / slots
+
+
+def _balance(key: Counts, parts: Bounds, told: Disclosed, epsilon: float) -> float:
+    return key_length(key.total, parts, told, 0.5 * epsilon).balance_bits
+
+
+def _counts(
+    slots: float, chances: tuple[float, float, float], clicks: Floats, wrong: Floats
+) -> Counts:
+    """Return expected counts, as whole numbers."""
+    n = [round(slots * p * float(c)) for p, c in zip(chances, clicks, strict=True)]
+    m = [round(slots * p * float(w)) for p, w in zip(chances, wrong, strict=True)]
+    return Counts((n[0], n[1], n[2]), (m[0], m[1], m[2]))
+
+
+def _message(
+    values: Values, clicks: tuple[Floats, ...], wrong: tuple[Floats, ...]
+) -> Floats:
+    """Return the padded payload per slot: all key-basis detections carry it."""
+    signal, decoy = values.full("signal_share"), values.full("decoy_share")
+    shares = (signal, decoy, 1.0 - signal - decoy)
+    every = sum(
+        (p * c for p, c in zip(shares, clicks, strict=True)), start=0.0 * signal
+    )
+    bad = sum((p * w for p, w in zip(shares, wrong, strict=True)), start=0.0 * signal)
+    kept = values.full("z_share") ** 2 * every
+    entropy = binary_entropy(bad / every)
+    useful = 1.0 - values.full("correction_efficiency") * entropy
+    return np.asarray(kept * np.maximum(useful, 0.0))

@@ -1,0 +1,178 @@
+"""Figures of plans, drawn by matplotlib when they are wanted.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scqc.plan.records import Curve, Plan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#666666", "#8A5A00")
+_STYLE: Any = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    # Names inside the SVG come from its content, not from chance.
+    "svg.hashsalt": "scqc",
+}
+_SIZE_IN = (10.0, 4.2)
+_DPI = 150
+#: Attenuation beyond this looks the same: nothing gets through.
+_MOST_DB = 200.0
+
+
+def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
+    """Draw what a plan is about: rates over the sweep, or a map.
+
+    Parameters
+    ----------
+    plan : Plan
+    kind : {"svg", "png"}
+
+    Returns
+    -------
+    bytes
+        The file's content; the same plan gives the same bytes.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_IN, layout="constrained")
+        if plan.y == ("attenuation_db",):
+            _gas(figure, plan.curves[0])
+        elif plan.y == ("thermal_photons",):
+            _thermal(figure.subplots(), plan)
+        else:
+            rates, losses = figure.subplots(1, 2, width_ratios=(3, 2))
+            _rates(rates, plan)
+            _losses(losses, plan.curves[0])
+        out = io.BytesIO()
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(out, format=kind, dpi=_DPI, metadata=metadata)
+    return out.getvalue()
+
+
+def as_address(svg: bytes) -> str:
+    """Return an SVG as an image address that reaches nothing outside the page."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
+
+
+def said(name: str) -> str:
+    """Return the name of an array for an axis: the unit in brackets."""
+    units = {
+        "_km": "km", "_m": "m", "_hz": "Hz", "_db": "dB", "_snu": "SNU",
+        "_rad": "rad", "_deg": "°", "_nm": "nm", "_k": "K", "_s": "s",
+    }  # fmt: skip
+    if name.endswith("_bits_per_use"):
+        return f"{_words(name.removesuffix('_bits_per_use'))} [bit per use]"
+    for suffix, unit in units.items():
+        if name.endswith(suffix):
+            return f"{_words(name.removesuffix(suffix))} [{unit}]"
+    return _words(name)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _rates(axis: Axes, plan: Plan) -> None:
+    lowest = np.inf
+    for curve, colour in zip(plan.curves, _COLOURS * 3, strict=False):
+        x, key = curve.arrays[curve.x], curve.arrays[plan.y[0]]
+        shown = np.where(key > 0.0, key, np.nan)
+        if x.size == 1:
+            axis.plot(x, shown, "o", color=colour, label=f"key, N = {curve.label}")
+        else:
+            axis.plot(x, shown, color=colour, label=f"key, N = {curve.label}")
+        if np.any(key > 0.0):
+            lowest = min(lowest, float(np.min(key[key > 0.0])))
+    if len(plan.y) > 1:
+        first = plan.curves[0]
+        other = first.arrays[plan.y[1]]
+        other = np.where(other > 0.0, other, np.nan)
+        label = _words(plan.y[1].removesuffix("_bits_per_use"))
+        axis.plot(first.arrays[first.x], other, "--", color="#444444", label=label)
+    axis.set_yscale("log")
+    if np.isfinite(lowest):
+        axis.set_ylim(bottom=max(lowest, 1e-7))
+    _x_axis(axis, plan.curves[0])
+    axis.set_ylabel("bit per use")
+    axis.legend()
+
+
+def _losses(axis: Axes, curve: Curve) -> None:
+    x = curve.arrays[curve.x]
+    parts = [n for n in curve.arrays if n.startswith("loss_") and n != "loss_db"]
+    axis.plot(x, curve.arrays["loss_db"], color="#1a1a1a", lw=1.8, label="total")
+    for name, colour in zip(parts, _COLOURS * 3, strict=False):
+        if np.any(curve.arrays[name] > 1e-4):
+            label = _words(name.removeprefix("loss_").removesuffix("_db"))
+            axis.plot(x, curve.arrays[name], color=colour, label=label)
+    if (
+        np.max(curve.arrays["loss_db"]) / max(np.min(curve.arrays["loss_db"]), 1e-6)
+        > 50
+    ):
+        axis.set_yscale("log")
+    _x_axis(axis, curve)
+    axis.set_ylabel("loss [dB]")
+    axis.legend()
+
+
+def _x_axis(axis: Axes, curve: Curve) -> None:
+    x = curve.arrays[curve.x]
+    steps = np.diff(x)
+    if x.size > 2 and x[0] > 0.0 and not np.allclose(steps, steps[0]):
+        axis.set_xscale("log")
+    axis.set_xlabel(said(curve.x))
+
+
+def _gas(figure: Any, curve: Curve) -> None:
+    from matplotlib.colors import LogNorm
+
+    chart, cut = figure.subplots(1, 2, width_ratios=(3, 2))
+    frequency_ghz = 1e-9 * curve.arrays["frequency_hz"]
+    distance, loss = curve.arrays["distance_km"], curve.arrays["attenuation_db"]
+    shown = np.clip(loss.T, 1e-3, _MOST_DB)
+    mesh = chart.pcolormesh(
+        frequency_ghz, distance, shown, norm=LogNorm(), rasterized=True, cmap="viridis"
+    )
+    chart.set_xlabel("frequency [GHz]")
+    chart.set_ylabel("distance along the ray [km]")
+    chart.grid(False)
+    label = f"attenuation [dB], {_MOST_DB:g} and more alike"
+    figure.colorbar(mesh, ax=chart, label=label)
+    cut.plot(frequency_ghz, curve.arrays["to_space_db"], color=_COLOURS[0])
+    cut.set_yscale("log")
+    cut.set_xlabel("frequency [GHz]")
+    cut.set_ylabel("through the whole atmosphere [dB]")
+
+
+def _thermal(axis: Axes, plan: Plan) -> None:
+    for curve, colour in zip(plan.curves, _COLOURS * 3, strict=False):
+        photons = curve.arrays["thermal_photons"]
+        shown = np.where(photons > 1e-14, photons, np.nan)
+        x = curve.arrays["frequency_hz"]
+        axis.plot(x, shown, color=colour, label=curve.label)
+    axis.axhline(1.0, color="#444444", ls=":")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_ylim(1e-14, None)
+    axis.set_xlabel("frequency [Hz]")
+    axis.set_ylabel("thermal photons per mode")
+    axis.legend()

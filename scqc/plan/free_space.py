@@ -1,0 +1,247 @@
+"""Optical free space: down from a satellite, along the ground, between satellites.
+
+The spot at the receiver spreads by diffraction and turbulence and moves by pointing
+and wander. Its mean overlap with the aperture has a closed form; the nodes of the
+fading are exact overlaps of a spot whose centre is Rayleigh distributed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import roots_legendre
+
+from scqc.core.errors import ModelRangeError
+from scqc.plan.channel_settings import (
+    ChannelSettings,
+    DownlinkChannel,
+    HorizontalChannel,
+)
+from scqc.plan.points import ChannelPoints, Loss
+from scqc.plan.records import Floats
+from scqc.plan.values import Values
+from sim_backends.propagation.atmospheres import TOP_KM
+from sim_backends.propagation.beam import Transmitter, centred_transmittance
+from sim_backends.propagation.coupling import mean_transmittance, offset_transmittance
+from sim_backends.propagation.extinction import (
+    MODTRAN_785,
+    MODTRAN_810,
+    MODTRAN_850,
+    ElevationTable,
+    ExponentialAtmosphere,
+    fog_db_per_km,
+)
+from sim_backends.propagation.geometry import slant_range_m
+from sim_backends.propagation.refraction import (
+    SlantPath,
+    elongation,
+    published_elongation,
+)
+from sim_backends.propagation.spreading import (
+    Spreading,
+    pointing_variance_m2,
+    spot_m,
+    wander_variance_m2,
+)
+from sim_backends.propagation.turbulence import (
+    WEAK_LIMIT,
+    HufnagelValley,
+    TurbulentPath,
+    horizontal_path,
+    rytov_variance,
+    slant_path,
+)
+
+_TABLES: dict[str, ElevationTable] = {
+    "modtran-785": MODTRAN_785,
+    "modtran-810": MODTRAN_810,
+    "modtran-850": MODTRAN_850,
+}
+#: A table holds for its wavelength; nearby lines of water may differ.
+_TABLE_NM = 5.0
+#: No rate can tell a smaller transmittance from none.
+_LEAST = 1e-11
+
+
+def free_space_points(settings: ChannelSettings, values: Values) -> ChannelPoints:
+    """Evaluate an optical free-space channel at all points.
+
+    Parameters
+    ----------
+    settings : ChannelSettings
+        Of a downlink, a horizontal or an inter-satellite channel.
+    values : Values
+
+    Raises
+    ------
+    ModelRangeError
+        Where a model does not hold.
+    """
+    if isinstance(settings, DownlinkChannel):
+        return _downlink(settings, values)
+    if isinstance(settings, HorizontalChannel):
+        return _horizontal(settings, values)
+    z_m = 1e3 * values.full("distance_km")
+    spot = _sender(values, False, z_m).spot_m(z_m)
+    return _coupled(Loss(values.shape), values, z_m, spot)
+
+
+def _downlink(settings: DownlinkChannel, values: Values) -> ChannelPoints:
+    altitude_m = 1e3 * values.full("altitude_km")
+    zenith = np.radians(values.full("zenith_deg"))
+    straight_m = slant_range_m(altitude_m, zenith)
+    z_m = straight_m * _elongations(settings, altitude_m, zenith)
+    loss = Loss(values.shape)
+    loss.share("extinction", _extinction(settings, values, altitude_m, zenith))
+    sender = _sender(values, False, z_m)
+    profile = HufnagelValley(settings.wind_m_per_s, settings.ground_cn2)
+    turbulent = slant_path(profile, zenith, altitude_m)
+    # The wave has the length that refraction gives it, the air its straight depth.
+    turbulent = TurbulentPath(turbulent.distance_m, turbulent.strength, z_m)
+    rytov = rytov_variance(turbulent, 1e-9 * np.asarray(values.wavelength_nm))
+    if values.rytov_variance is not None:
+        rytov = values.full("rytov_variance")
+    spot, wander = _spread(settings.spreading, sender, turbulent, rytov)
+    extra = {"slant_km": 1e-3 * z_m, "rytov_variance": rytov}
+    return _coupled(loss, values, z_m, spot, wander, extra)
+
+
+def _horizontal(settings: HorizontalChannel, values: Values) -> ChannelPoints:
+    z_m = values.full("distance_m")
+    wave_m = 1e-9 * np.asarray(values.wavelength_nm)
+    loss = Loss(values.shape)
+    loss.add("haze", 1e-3 * z_m * fog_db_per_km(values.visibility_km, wave_m))
+    turbulent = horizontal_path(values.full("cn2"), z_m)
+    rytov = rytov_variance(turbulent, wave_m)
+    sender = _sender(values, settings.focused, z_m)
+    spot, wander = _spread(settings.spreading, sender, turbulent, rytov)
+    return _coupled(loss, values, z_m, spot, wander, {"rytov_variance": rytov})
+
+
+def _sender(values: Values, focused: bool, z_m: Floats) -> Transmitter:
+    """Return the telescope; its numbers may be arrays, as all models broadcast."""
+    return Transmitter(
+        waist_m=values.waist_m,
+        wavelength_m=1e-9 * values.wavelength_nm,
+        curvature_m=z_m if focused else math.inf,  # type: ignore[arg-type]
+    )
+
+
+def _spread(
+    name: str, sender: Transmitter, path: TurbulentPath, rytov: Floats
+) -> tuple[Floats, Floats]:
+    """Return radius of the spot [m] and variance of its wander per axis [m^2]."""
+    still = np.zeros_like(path.length_m)
+    if name == "none":
+        return sender.spot_m(path.length_m), still
+    if not np.any(path.strength):
+        return sender.spot_m(path.length_m), still
+    model: Spreading = (
+        "andrews-phillips" if name == "andrews-phillips" else "fante-yura-short"
+    )
+    spot = spot_m(sender, path, "downlink", model, rytov)
+    if model == "andrews-phillips":
+        # A long-term radius: the wander is in it.
+        return spot, still
+    return spot, wander_variance_m2(sender, path, "downlink", "fante-yura")
+
+
+def _elongations(
+    settings: DownlinkChannel, altitude_m: Floats, zenith: Floats
+) -> Floats:
+    if settings.elongation == "none":
+        return np.ones_like(zenith)
+    if settings.elongation == "published":
+        return published_elongation(zenith)
+    pairs = np.stack([zenith.ravel(), altitude_m.ravel()], axis=1)
+    found, where = np.unique(pairs, axis=0, return_inverse=True)
+    longer = [
+        elongation(SlantPath(0.5 * math.pi - z, end_km=1e-3 * h, fast=True))
+        for z, h in found
+    ]
+    return np.asarray(np.array(longer)[where.ravel()].reshape(zenith.shape))
+
+
+def _extinction(
+    settings: DownlinkChannel, values: Values, altitude_m: Floats, zenith: Floats
+) -> Floats:
+    name = settings.extinction
+    if name in _TABLES:
+        table = _TABLES[name]
+        middle_nm = 1e9 * table.wavelength_m
+        away = np.abs(np.asarray(values.wavelength_nm) - middle_nm)
+        if np.any(away > _TABLE_NM):
+            raise ModelRangeError(
+                "wavelength of the MODTRAN table [nm]",
+                float(np.asarray(values.wavelength_nm).flat[int(np.argmax(away))]),
+                (middle_nm - _TABLE_NM, middle_nm + _TABLE_NM),
+                table.source,
+            )
+        if np.any(altitude_m < 1e3 * TOP_KM):
+            raise ModelRangeError(
+                "altitude [km]",
+                1e-3 * float(np.min(altitude_m)),
+                (TOP_KM, 1e6),
+                f"{table.source} holds to space",
+            )
+        return table.transmittance(0.5 * math.pi - zenith)
+    air = ExponentialAtmosphere(settings.extinction_per_m, settings.scale_height_m)
+    if name == "secant":
+        return air.transmittance_flat(zenith, altitude_m)
+    return air.transmittance(zenith, altitude_m)
+
+
+def _coupled(
+    loss: Loss,
+    values: Values,
+    z_m: Floats,
+    spot: Floats,
+    wander_m2: Floats | float = 0.0,
+    extra: dict[str, Floats] | None = None,
+) -> ChannelPoints:
+    """Put the parts together: losses in air, diffraction, spread, moving centre."""
+    a_m, b_m = values.full("aperture_radius_m"), values.full("obscuration_radius_m")
+    vacuum = _sender(values, False, z_m).spot_m(z_m)
+    in_vacuum = centred_transmittance(a_m, vacuum, b_m)
+    centred = centred_transmittance(a_m, spot, b_m)
+    moved_m2 = pointing_variance_m2(values.pointing_rad, z_m) + wander_m2
+    moved_m = np.sqrt(moved_m2)
+    mean = mean_transmittance(a_m, spot, moved_m, obscuration_radius_m=b_m)
+    loss.share("diffraction", in_vacuum)
+    loss.share("turbulence", centred / in_vacuum)
+    loss.share("pointing", mean / centred)
+    loss.add("fixed", values.fixed_loss_db)
+    transmittance = loss.transmittance
+    offsets, weights = _centres(moved_m, int(values.fading_nodes))
+    share = offset_transmittance(offsets, a_m, spot, b_m)
+    nodes = np.maximum(share * transmittance / mean, _LEAST)
+    found = dict(extra or {})
+    warnings = []
+    if "rytov_variance" in found and np.any(found["rytov_variance"] > WEAK_LIMIT):
+        warnings.append(
+            f"Rytov variance up to {float(np.max(found['rytov_variance'])):.3g}: "
+            "turbulence is not weak, scintillation statistics are not modelled"
+        )
+    ones = np.ones(transmittance.shape)
+    return ChannelPoints(
+        transmittance=transmittance,
+        nodes=nodes,
+        weights=weights,
+        loss_db=loss.parts_db,
+        environment_snu=ones,
+        source_snu=ones,
+        receiver_snu=0.0 * ones,
+        extra=found | {"spot_m": spot},
+        warnings=tuple(warnings),
+    )
+
+
+def _centres(deviation_m: Floats, n_nodes: int) -> tuple[Floats, Floats]:
+    """Return offsets of the centre, shape (k, ...) [m], and their weights."""
+    if n_nodes == 1 or not np.any(deviation_m):
+        return np.zeros((1, *deviation_m.shape)), np.ones(1)
+    x, weight = roots_legendre(n_nodes)
+    # r = s sqrt(-2 ln u) with u uniform: no tail is cut off.
+    radius = np.sqrt(-2.0 * np.log(0.5 * (x + 1.0)))
+    return np.multiply.outer(radius, deviation_m), 0.5 * weight

@@ -1,0 +1,81 @@
+"""Make a plan: a preset and its changes in, curves and assumptions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scqc.core.settings import Settings
+from scqc.plan.advice import what_limits
+from scqc.plan.evaluate import curves
+from scqc.plan.maps import GasMap, ThermalMap
+from scqc.plan.overrides import settings_of
+from scqc.plan.presets import PRESETS
+from scqc.plan.records import Plan
+from scqc.plan.scenario import Scenario, assumptions
+
+_MAP_Y = {GasMap: ("attenuation_db",), ThermalMap: ("thermal_photons",)}
+
+
+def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
+    """Evaluate a preset.
+
+    Parameters
+    ----------
+    name : str
+        A key of `scqc.plan.presets.PRESETS`.
+    changes : sequence of str
+        ``key=value``, as ``scqc plan --set`` takes them.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value outside its range; all of them.
+    ModelRangeError
+        Where a model does not hold.
+    """
+    settings, preset, given = settings_of(name, changes)
+    return plan_of(name, settings, preset, given)
+
+
+def plan_of(name: str, settings: Settings, preset: dict, given: set[str]) -> Plan:  # type: ignore[type-arg]
+    """Evaluate settings.
+
+    Parameters
+    ----------
+    name : str
+        Of the preset they came from.
+    settings : Settings
+        A `Scenario` or a map.
+    preset : dict
+        What the preset says.
+    given : set of str
+        Dotted keys that the user set.
+    """
+    known = PRESETS[name]
+    listed = assumptions(settings, preset, given)
+    if isinstance(settings, Scenario):
+        made, warnings = curves(settings)
+        plan = Plan(
+            name, known.title, listed, made, (*known.notes, *warnings), y=_y(settings)
+        )
+        if plan.has_key:
+            return plan
+        return Plan(
+            name,
+            known.title,
+            listed,
+            made,
+            plan.warnings,
+            what_limits(settings),
+            plan.y,
+        )
+    if isinstance(settings, GasMap | ThermalMap):
+        made, warnings = settings.curves()
+        y = _MAP_Y[type(settings)]
+        return Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
+    raise TypeError(f"{name}: {type(settings).__name__} is no plan")
+
+
+def _y(scenario: Scenario) -> tuple[str, ...]:
+    second = "classical" if scenario.scheme.kind == "cv" else "payload"
+    return ("key_bits_per_use", f"{second}_bits_per_use")

@@ -1,0 +1,114 @@
+"""Plans without a key: absorption of air over frequency, thermal light."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from scqc.core.settings import Settings
+from scqc.plan.channel_settings import AtmosphereName
+from scqc.plan.records import Curve
+from sim_backends.propagation.atmospheres import Atmosphere
+from sim_backends.propagation.refraction import SlantPath
+from sim_backends.propagation.slant_path import cumulative_attenuation_db
+from sim_backends.propagation.thermal import thermal_photons
+
+
+class GasMap(Settings):
+    """Attenuation by gas over frequency and distance along a slant path."""
+
+    elevation_deg: float = Field(
+        default=45.0, ge=0.0, le=90.0, description="apparent, at the lower end"
+    )
+    start_km: float = Field(default=0.0, ge=0.0, lt=100.0, description="height")
+    atmosphere: AtmosphereName = Field(
+        default="mean-annual-global", description="ITU-R P.835-6"
+    )
+    vapour_g_per_m3: float = Field(default=7.5, ge=0.0, le=50.0)
+    refraction: bool = True
+    fast: bool = Field(default=False, description="185 layers instead of 922")
+    lowest_hz: float = Field(
+        default=1e9, ge=1e9, le=1e12, description="ITU-R P.676-13: 1 to 1000 GHz"
+    )
+    highest_hz: float = Field(default=1e12, ge=1e9, le=1e12)
+    frequencies: int = Field(default=1000, ge=2, le=100_000)
+    longest_km: float = Field(
+        default=28.0, gt=0.0, le=2000.0, description="along the ray"
+    )
+    distances: int = Field(default=60, ge=2, le=10_000)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.highest_hz <= self.lowest_hz:
+            raise ValueError("highest_hz must exceed lowest_hz")
+        return self
+
+    def curves(self) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
+        """Return one curve over frequency that holds the whole map."""
+        air = Atmosphere(self.atmosphere, self.vapour_g_per_m3)
+        path = SlantPath(
+            math.radians(self.elevation_deg),
+            start_km=self.start_km,
+            atmosphere=air,
+            refraction=self.refraction,
+            fast=self.fast,
+        )
+        frequency = np.linspace(self.lowest_hz, self.highest_hz, self.frequencies)
+        distance = np.linspace(0.0, self.longest_km, self.distances)
+        # The last column: all of the atmosphere.
+        loss = cumulative_attenuation_db(frequency, np.append(distance, 1e6), path)
+        arrays = {
+            "frequency_hz": frequency,
+            "distance_km": distance,
+            "attenuation_db": loss[:, :-1],
+            "to_space_db": loss[:, -1],
+        }
+        best = int(np.argmin(loss[:, -1]))
+        derived = {
+            "least_to_space_db": float(loss[best, -1]),
+            "least_to_space_hz": float(frequency[best]),
+        }
+        warnings: tuple[str, ...] = ()
+        if self.highest_hz > 350e9:
+            warnings = (
+                "P.676 above 350 GHz: windows are uncertain to 30 %, lines to 2 %",
+            )
+        return (Curve("frequency_hz", "frequency_hz", arrays, derived),), warnings
+
+
+class ThermalMap(Settings):
+    """Thermal photons per mode over frequency, one curve per temperature."""
+
+    temperatures_k: tuple[float, ...] = Field(
+        default=(0.02, 2.725, 4.0, 77.0, 296.0, 300.0), min_length=1
+    )
+    lowest_hz: float = Field(default=1e9, gt=0.0, le=1e18)
+    highest_hz: float = Field(default=1e15, gt=0.0, le=1e18)
+    frequencies: int = Field(default=601, ge=2, le=100_000)
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.highest_hz <= self.lowest_hz:
+            raise ValueError("highest_hz must exceed lowest_hz")
+        if min(self.temperatures_k) < 0.0:
+            raise ValueError("temperatures_k: each must be at least 0 K")
+        return self
+
+    def curves(self) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
+        """Return one curve per temperature."""
+        frequency = np.geomspace(self.lowest_hz, self.highest_hz, self.frequencies)
+        made = []
+        for temperature in self.temperatures_k:
+            photons = thermal_photons(frequency, temperature)
+            below = np.nonzero(photons < 1.0)[0]
+            derived = {
+                "below_one_photon_hz": float(frequency[below[0]])
+                if below.size
+                else None
+            }
+            arrays = {"frequency_hz": frequency, "thermal_photons": photons}
+            made.append(Curve(f"{temperature:g} K", "frequency_hz", arrays, derived))
+        return tuple(made), ()

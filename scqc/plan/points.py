@@ -1,0 +1,108 @@
+"""Transmittance at the points of a plan, its fading and its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scqc.plan.records import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPoints:
+    """A channel, evaluated.
+
+    Parameters
+    ----------
+    transmittance : ndarray, shape (...), float64 [1]
+        Mean.
+    nodes : ndarray, shape (k, ...), float64 [1]
+        Transmittances that the fading takes; k = 1 without fading.
+    weights : ndarray, shape (k,), float64 [1]
+        Their probabilities.
+    loss_db : dict of str to ndarray, shape (...), float64 [dB]
+        Parts of the loss, in the order of the light's way.
+    environment_snu, source_snu : ndarray, shape (...), float64 [SNU]
+        Variances of what the loss lets in, and of Alice's light unmodulated.
+    receiver_snu : ndarray, shape (...), float64 [SNU]
+        Noise of the receiver's amplifier.
+    extra : dict of str to ndarray, shape (...), float64
+        Whatever else is worth a column, the unit in its name.
+    warnings : tuple of str
+    """
+
+    transmittance: Floats
+    nodes: Floats
+    weights: Floats
+    loss_db: dict[str, Floats]
+    environment_snu: Floats
+    source_snu: Floats
+    receiver_snu: Floats
+    extra: dict[str, Floats] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def total_loss_db(self) -> Floats:
+        """Of the mean transmittance, shape (...) [dB]."""
+        return np.asarray(-10.0 * np.log10(self.transmittance))
+
+    def amplified(self, gain_db: Floats | float) -> ChannelPoints:
+        """Return the channel with less loss, nowhere above a transmittance of 1."""
+        gain = 10.0 ** (0.1 * np.asarray(gain_db, dtype=np.float64))
+        return replace(
+            self,
+            transmittance=np.minimum(self.transmittance * gain, 1.0),
+            nodes=np.minimum(self.nodes * gain, 1.0),
+        )
+
+
+class Loss:
+    """Collects the parts of a loss.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the points.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self.parts_db: dict[str, Floats] = {}
+
+    def add(self, name: str, loss_db: ArrayLike) -> None:
+        """Add a part in dB, broadcast to all points."""
+        self.parts_db[name] = np.array(
+            np.broadcast_to(np.asarray(loss_db, dtype=np.float64), self._shape)
+        )
+
+    def share(self, name: str, transmittance: ArrayLike) -> None:
+        """Add a part as a transmittance."""
+        self.add(name, -10.0 * np.log10(np.asarray(transmittance, dtype=np.float64)))
+
+    @property
+    def transmittance(self) -> Floats:
+        """Of all parts together, shape (...) [1]."""
+        total = sum(self.parts_db.values(), start=np.zeros(self._shape))
+        return np.asarray(10.0 ** (-0.1 * total))
+
+
+def steady(
+    loss: Loss,
+    extra: dict[str, Floats] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> ChannelPoints:
+    """Return a channel without fading, in a cold environment."""
+    t = loss.transmittance
+    return ChannelPoints(
+        transmittance=t,
+        nodes=t[np.newaxis],
+        weights=np.ones(1),
+        loss_db=loss.parts_db,
+        environment_snu=np.ones(t.shape),
+        source_snu=np.ones(t.shape),
+        receiver_snu=np.zeros(t.shape),
+        extra=extra or {},
+        warnings=warnings,
+    )

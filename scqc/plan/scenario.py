@@ -1,0 +1,131 @@
+"""A scenario: channel, scheme, what is varied, and for which block sizes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from scqc.core.hints import meant
+from scqc.core.settings import Settings
+from scqc.plan.channel_settings import ChannelSettings
+from scqc.plan.records import Assumption, Floats
+from scqc.plan.scheme_settings import SchemeSettings
+
+
+class Sweep(Settings):
+    """What is varied, and how."""
+
+    variable: str = Field(description="dotted name of a number, as --set takes it")
+    start: float
+    stop: float
+    points: int = Field(default=101, ge=1, le=1_000_000)
+    spacing: Literal["linear", "log"] = "linear"
+
+    @property
+    def values(self) -> Floats:
+        """The values, shape (points,) [unit of the variable]."""
+        if self.spacing == "log":
+            return np.geomspace(self.start, self.stop, self.points)
+        return np.linspace(self.start, self.stop, self.points)
+
+    @model_validator(mode="after")
+    def _positive_if_log(self) -> Self:
+        if self.spacing == "log" and min(self.start, self.stop) <= 0.0:
+            raise ValueError("spacing = log needs start and stop above 0")
+        return self
+
+
+class Scenario(Settings):
+    """Everything a plan assumes."""
+
+    channel: ChannelSettings
+    scheme: SchemeSettings
+    sweep: Sweep
+    block_sizes: tuple[float, ...] = Field(
+        default=(1e11, 1e10, 1e9),
+        description="symbols or slots per block, beside the endless one; 0 is endless",
+    )
+    symbol_rate_hz: float = Field(default=50e6, gt=0.0, le=1e12)
+
+    @model_validator(mode="after")
+    def _sweepable(self) -> Self:
+        known = numeric_names(self)
+        if self.sweep.variable not in known:
+            raise ValueError(
+                f"sweep.variable = {self.sweep.variable!r} is no number of this "
+                f"scenario; {meant(self.sweep.variable, known) or ', '.join(known)}"
+            )
+        self._check_ends()
+        if any(n != 0.0 and (n < 1.0 or n > 1e18) for n in self.block_sizes):
+            raise ValueError("block_sizes: each must be 0 (endless) or 1 to 1e18")
+        return self
+
+    def _check_ends(self) -> None:
+        """Refuse a sweep beyond the range of what it varies."""
+        part, _, name = self.sweep.variable.partition(".")
+        settings: Settings = getattr(self, part)
+        for end in ("start", "stop"):
+            value = getattr(self.sweep, end)
+            try:
+                type(settings).model_validate({**settings.model_dump(), name: value})
+            except ValidationError as error:
+                why = error.errors()[0]["msg"].replace("Input should", "must")
+                limits = error.errors()[0].get("ctx", {})
+                bound = next((v for v in limits.values() if v != value), None)
+                nearest = "" if bound is None else f"; nearest valid value {bound:g}"
+                raise ValueError(
+                    f"sweep.{end} = {value:g}: {self.sweep.variable} {why}{nearest}"
+                ) from None
+
+
+def numeric_names(scenario: Scenario) -> list[str]:
+    """Return the dotted names of the numbers that may vary."""
+    return [
+        f"{part}.{name}"
+        for part in ("channel", "scheme")
+        for name, field in type(getattr(scenario, part)).model_fields.items()
+        if "float" in str(field.annotation) and "tuple" not in str(field.annotation)
+    ]
+
+
+def block_label(size: float) -> str:
+    """Return how a block size is called in a legend: ``inf``, ``1e10``."""
+    if not size or math.isinf(size):
+        return "inf"
+    return f"{size:.6g}".replace("e+", "e").replace("e0", "e")
+
+
+def assumptions(
+    settings: Settings, preset: dict[str, Any], given: set[str]
+) -> tuple[Assumption, ...]:
+    """List every setting: its value, meaning, and who chose it.
+
+    Parameters
+    ----------
+    settings : Settings
+    preset : dict
+        What the preset says, nested as the settings.
+    given : set of str
+        Dotted names the user set.
+    """
+    return tuple(_listed("", settings, preset, given))
+
+
+def _listed(
+    prefix: str, settings: Settings, preset: Any, given: set[str]
+) -> list[Assumption]:
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        value, key = getattr(settings, name), f"{prefix}{name}"
+        chosen = preset.get(name) if isinstance(preset, dict) else None
+        if isinstance(value, Settings):
+            rows += _listed(f"{key}.", value, chosen, given)
+            continue
+        in_preset = isinstance(preset, dict) and name in preset
+        origin = "set" if key in given else "preset" if in_preset else "default"
+        shown = list(value) if isinstance(value, tuple) else value
+        rows.append(Assumption(key, shown, field.description or "", origin))
+    return rows

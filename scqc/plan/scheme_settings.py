@@ -1,0 +1,168 @@
+"""What the light carries: the two schemes, and how their keys are counted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from scqc.core.settings import Settings
+
+
+class CvScheme(Settings):
+    """Displaced Gaussian-modulated coherent states."""
+
+    kind: Literal["cv"] = "cv"
+    variance_unit: Literal["SNU", "N0=1/4"] = Field(
+        default="SNU",
+        description="convention of modulation_variance: vacuum 1, or vacuum 1/4",
+    )
+    modulation_variance: float = Field(
+        default=4.0, ge=0.0, le=1e9, description="per quadrature, in variance_unit"
+    )
+    detection: Literal["homodyne", "heterodyne"] = "homodyne"
+    direction: Literal["reverse", "direct"] = "reverse"
+    efficiency: float = Field(
+        default=0.6, gt=0.0, le=1.0, description="of Bob's detector"
+    )
+    electronic_snu: float = Field(
+        default=0.1, ge=0.0, le=100.0, description="per quadrature, at Bob"
+    )
+    trust_efficiency: bool = True
+    trust_electronic: bool = True
+    trust_phase: bool = Field(
+        default=False, description="phase noise measured by Bob: Qi and Lim 2018"
+    )
+    excess_noise_snu: float = Field(
+        default=0.01, ge=0.0, le=100.0, description="at the channel input"
+    )
+    noise_bob_snu: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=100.0,
+        description="untrusted noise floor at Bob, after the efficiency: η T ξ",
+    )
+    phase_variance_rad2: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="residual, after the recovery"
+    )
+    psk: Literal["none", "bpsk", "qpsk"] = Field(
+        default="bpsk", description="bits per use: 0, 1, 2"
+    )
+    target_raw_ber: float = Field(
+        default=1e-6, gt=0.0, lt=0.5, description="sets the displacement"
+    )
+    fec_rate: float = Field(default=1.0, gt=0.0, le=1.0)
+    classical_rate: Literal["payload", "information"] = Field(
+        default="payload",
+        description="payload: coded bits of the displacement; information: mutual "
+        "information of the modulation, which published figures call classical rate",
+    )
+    displaced_axes: Literal["both", "measured"] = Field(
+        default="both", description="measured: phase noise enters in second order"
+    )
+    beta: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="efficiency of the reconciliation; absent: measured, over the SNR",
+    )
+    frame_error_rate: float | None = Field(
+        default=None, ge=0.0, lt=1.0, description="goes with beta"
+    )
+    fading: Literal["mean", "binned", "unbinned"] = Field(
+        default="binned",
+        description="binned by a pilot; unbinned: Var(√T) counts as excess noise; "
+        "mean: as if there were none (as published)",
+    )
+    finite: Literal["ledger", "literature", "published"] = Field(
+        default="ledger",
+        description="ledger: what the bench uses; published: penalty / √N",
+    )
+    published_penalty_bits: float = Field(
+        default=49.0, ge=0.0, le=1e6, description="of finite = published, per √N"
+    )
+    epsilon: float = Field(default=1e-10, gt=0.0, lt=1.0, description="total")
+    calibration_samples: float | None = Field(
+        default=None,
+        ge=1e3,
+        le=1e18,
+        description="behind shot and electronic noise; absent: as many as symbols",
+    )
+    disclosed_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="of the symbols, sacrificed; 0: estimated after reconciliation",
+    )
+
+    @property
+    def modulation_snu(self) -> float:
+        """Modulation variance with vacuum variance 1 [SNU]."""
+        scale = 4.0 if self.variance_unit == "N0=1/4" else 1.0
+        return scale * self.modulation_variance
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.beta is None) != (self.frame_error_rate is None):
+            raise ValueError(
+                "beta and frame_error_rate are a pair: an efficiency without the "
+                "frames it loses means nothing; give both or neither"
+            )
+        return self
+
+
+class DvScheme(Settings):
+    """Weak pulses with decoy states, carrying a one-time-padded message."""
+
+    kind: Literal["dv"] = "dv"
+    signal_photons: float = Field(default=0.6, gt=0.0, le=5.0)
+    decoy_photons: float = Field(default=0.2, gt=0.0, le=5.0)
+    vacuum_photons: float = Field(default=0.0, ge=0.0, le=1.0)
+    signal_share: float = Field(default=0.9, gt=0.0, lt=1.0)
+    decoy_share: float = Field(default=0.05, gt=0.0, lt=1.0)
+    z_share: float = Field(default=0.6, gt=0.0, lt=1.0, description="of both parties")
+    efficiency: float = Field(default=0.2, gt=0.0, le=1.0, description="of detectors")
+    dark_yield: float = Field(
+        default=2.4e-6, ge=0.0, lt=0.5, description="clicks per slot without light"
+    )
+    stray_yield: float = Field(
+        default=1e-6, ge=0.0, lt=0.5, description="clicks per slot from stray light"
+    )
+    misalignment: float = Field(
+        default=0.01, ge=0.0, le=0.5, description="photons at the wrong detector"
+    )
+    correction_efficiency: float = Field(
+        default=1.16, ge=1.0, le=5.0, description="f: leak over Shannon limit"
+    )
+    finite: Literal["hoeffding", "chernoff", "gaussian", "published"] = Field(
+        default="chernoff",
+        description="published: the Chernoff form of Vasylyev 2019, appendix G",
+    )
+    epsilon: float = Field(default=1e-10, gt=0.0, lt=1.0)
+
+    @property
+    def vacuum_share(self) -> float:
+        """Share of slots that are left dark [1]."""
+        return 1.0 - self.signal_share - self.decoy_share
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.signal_photons <= self.decoy_photons + self.vacuum_photons:
+            raise ValueError(
+                f"signal_photons {self.signal_photons:g} must exceed decoy + vacuum, "
+                f"{self.decoy_photons + self.vacuum_photons:g}: the bounds need it"
+            )
+        if self.decoy_photons <= self.vacuum_photons:
+            raise ValueError(
+                f"decoy_photons {self.decoy_photons:g} must exceed vacuum_photons "
+                f"{self.vacuum_photons:g}"
+            )
+        if self.vacuum_share <= 0.0:
+            raise ValueError(
+                f"signal_share + decoy_share = {self.signal_share + self.decoy_share:g}"
+                ": must leave a share above 0 for the vacuum"
+            )
+        return self
+
+
+SchemeSettings = Annotated[CvScheme | DvScheme, Field(discriminator="kind")]
