@@ -75,7 +75,10 @@ def open_sink(config: LabConfig, home: Path, party: Sender) -> Iterator[KeySink]
         if config.sim is not None and not sink.list():
             start = ReplayEntropy(config.sim.seed, "start key")
             pad_bits = config.keys.start_pad_bits if carries_message_pad(config) else 0
-            provision([sink], SIMULATED_START_BITS, start, pad_bits=pad_bits)
+            # Another program of this party may begin at the same moment.
+            with sink.db.transaction():
+                if not sink.list():
+                    provision([sink], SIMULATED_START_BITS, start, pad_bits=pad_bits)
         yield sink
 
 

@@ -30,6 +30,7 @@ from scqc.runs.parties import alice_service, bob_service, programs, service
 from scqc.runs.parties.control import tell
 from scqc.runs.parties.programs import serve_party
 from scqc.runs.parties.service import Place
+from scqc.runs.sinks import open_sink
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="control sockets")
 #: What is told to end has ended; far less on a quiet machine.
@@ -413,3 +414,25 @@ def test_end_ends_in_every_state(lab, state):
 def tell_when_there(one, command):
     until((one.home / "control.sock").exists)
     tell(one.home, command)
+
+
+def test_two_programs_of_a_party_may_begin_at_once(lab):
+    """A simulated sink gets its start key once, however many programs open it first."""
+    config, home = lab.loaded.config, lab.folder / "fresh"
+    gate, errors = threading.Barrier(6), []
+
+    def begin():
+        gate.wait()
+        try:
+            with open_sink(config, home, "alice") as sink:
+                errors.append(len(sink.list()))
+        except KeySinkError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(str, errors))) == 1
+    assert isinstance(errors[0], int)
