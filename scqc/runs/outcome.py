@@ -17,8 +17,8 @@ from scqc.core.errors import (
     OrbitError,
     PayloadError,
     PeerError,
-    PlanSettingsError,
     PeerLost,
+    PlanSettingsError,
     ProtocolAbort,
     ScqcError,
     SignalError,
@@ -31,7 +31,6 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
     (ConfigError, 2),
     (PayloadError, 2),
     (ModelRangeError, 2),
-    (ModelRangeError, 2),
     (OrbitError, 2),
     (InstrumentError, 4),
     (SignalError, 5),
@@ -43,7 +42,6 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
 # The first class that fits speaks, so the special ones stand first.
 _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (PlanSettingsError, "`scqc plan PRESET` lists every key with its value"),
-    (ModelRangeError, "set the value that the message names, or another model"),
     (ConfigError, "correct the file, then try `scqc config check FILE`"),
     (
         PayloadError,
