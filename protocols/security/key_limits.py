@@ -16,7 +16,9 @@ import numpy as np
 from protocols.reconciliation.pairs import Pair
 from protocols.security.cv_finite import Block, ledger_key
 from protocols.security.cv_rates import Link, Receiver, rates
+from protocols.security.decoy import Intensities
 from protocols.security.displacement import Imperfections, displace
+from protocols.security.dv_finite import PhotonBlock, expected_ledger
 from protocols.security.dv_rates import Decoys, PhotonLink, gains, key_per_slot
 from scqc.core.errors import ModelRangeError
 
@@ -204,38 +206,63 @@ def dv_limits(link: PhotonLink, decoys: Decoys) -> list[Turn]:
         Of one point; a fading channel loses less in all its states alike.
     decoys : Decoys
     """
+
+    def key(changed: PhotonLink, efficiency: float) -> float:
+        better = replace(decoys, efficiency=efficiency)
+        return float(key_per_slot(gains(changed, better), better))
+
+    return turning_points(_photon_causes(link, float(decoys.efficiency), key))
+
+
+def dv_block_limits(
+    link: PhotonLink, intensities: Intensities, block: PhotonBlock
+) -> list[Turn]:
+    """Return what limits the decoy key of one finite block, most first.
+
+    Parameters
+    ----------
+    link : PhotonLink
+        Of one point; a fading channel loses less in all its states alike.
+    intensities : Intensities
+    block : PhotonBlock
+    """
+
+    def per_slot(changed: PhotonLink, used: PhotonBlock) -> float:
+        ledger = expected_ledger(changed, intensities, used)
+        return ledger.balance_bits / used.slots
+
+    def key(changed: PhotonLink, efficiency: float) -> float:
+        return per_slot(changed, replace(block, efficiency=efficiency))
+
+    def sized(slots: float) -> float:
+        return per_slot(link, replace(block, slots=slots))
+
+    causes = _photon_causes(link, block.efficiency, key)
+    return turning_points([*causes, Cause("block_slots", block.slots, 1e17, sized)])
+
+
+def _photon_causes(
+    link: PhotonLink, efficiency: float, key: Callable[[PhotonLink, float], float]
+) -> list[Cause]:
     t = np.asarray(link.transmittance, dtype=np.float64)
     mean = float(t) if link.weights is None else float(np.dot(link.weights, t))
 
-    def key(changed: PhotonLink) -> float:
-        return float(key_per_slot(gains(changed, decoys), decoys))
-
     def lost(db: float) -> float:
         scaled = np.minimum(1.0, t * 10 ** (-0.1 * db) / mean)
-        return key(replace(link, transmittance=scaled))
+        return key(replace(link, transmittance=scaled), efficiency)
 
-    def corrected(efficiency: float) -> float:
-        better = replace(decoys, efficiency=efficiency)
-        return float(key_per_slot(gains(link, better), better))
+    def dark(y0: float) -> float:
+        return key(replace(link, background_yield=y0), efficiency)
 
-    return turning_points(
-        [
-            Cause("loss_db", -10.0 * math.log10(mean), 0.0, lost),
-            Cause(
-                "background_yield",
-                float(link.background_yield),
-                0.0,
-                lambda y0: key(replace(link, background_yield=y0)),
-            ),
-            Cause(
-                "misalignment",
-                float(link.misalignment),
-                0.0,
-                lambda wrong: key(replace(link, misalignment=wrong)),
-            ),
-            Cause("efficiency", float(decoys.efficiency), 1.0, corrected),
-        ]
-    )
+    def turned(wrong: float) -> float:
+        return key(replace(link, misalignment=wrong), efficiency)
+
+    return [
+        Cause("loss_db", -10.0 * math.log10(mean), 0.0, lost),
+        Cause("background_yield", float(link.background_yield), 0.0, dark),
+        Cause("misalignment", float(link.misalignment), 0.0, turned),
+        Cause("efficiency", efficiency, 1.0, lambda f: key(link, f)),
+    ]
 
 
 def _turn(cause: Cause) -> Turn:

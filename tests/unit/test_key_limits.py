@@ -9,13 +9,16 @@ import pytest
 from protocols.reconciliation import pairs
 from protocols.security.cv_finite import Block
 from protocols.security.cv_rates import Link, Receiver
+from protocols.security.decoy import Intensities
 from protocols.security.displacement import Imperfections
+from protocols.security.dv_finite import PhotonBlock, expected_ledger
 from protocols.security.dv_rates import Decoys, PhotonLink, gains, key_per_slot
 from protocols.security.key_limits import (
     Cause,
     CvPlan,
     cv_balance,
     cv_limits,
+    dv_block_limits,
     dv_limits,
     turning_points,
 )
@@ -113,6 +116,20 @@ def test_photon_limits():
     fading = PhotonLink(np.array([1e-3, 3e-3]), 2.024e-4, 0.01, np.array([0.5, 0.5]))
     faded = {turn.name: turn for turn in dv_limits(fading, decoys)}
     assert faded["loss_db"].needed == pytest.approx(loss, abs=0.05)
+
+
+def test_photon_blocks_have_a_size():
+    link, block = PhotonLink(1e-3, 1e-6, 0.01), PhotonBlock(1e7, 0.8)
+    intensities = Intensities((0.6, 0.2, 0.0), (0.8, 0.1, 0.1))
+    assert expected_ledger(link, intensities, block).secret_bits == 0
+    turns = {turn.name: turn for turn in dv_block_limits(link, intensities, block)}
+    needed = turns["block_slots"].needed
+    assert needed > 1e7
+    for factor, some in ((1.05, True), (0.95, False)):
+        grown = replace(block, slots=factor * needed)
+        ledger = expected_ledger(link, intensities, grown)
+        # Counts are whole numbers: within a few parts in a hundred.
+        assert (ledger.secret_bits > 0) == some
 
 
 def test_a_window_in_the_middle_is_found():
