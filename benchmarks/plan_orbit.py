@@ -8,12 +8,14 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from sim_backends.propagation.earth_frame import (
+    Station,
+    UtcGrid,
+)
 from sim_backends.propagation.orbit import (
     CircularOrbit,
     Orbit,
-    Station,
     TwoLineElements,
-    UtcGrid,
     ground_track,
     view,
 )

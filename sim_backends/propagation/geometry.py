@@ -109,12 +109,16 @@ def line_of_sight(zenith_rad: ArrayLike, station_altitude_m: ArrayLike) -> Float
         If an angle is negative or below the horizon.
     """
     zenith = np.asarray(zenith_rad, dtype=np.float64)
-    lowest = _HALF_TURN + horizon_dip_rad(station_altitude_m)
     why = "below the horizon nothing is seen"
-    within("zenith angle [rad]", zenith, (0.0, float(np.max(lowest))), why)
-    # A lower station among several has its own horizon.
-    for angle, limit in np.broadcast(zenith, lowest) if lowest.ndim else ():
-        within("zenith angle [rad]", angle, (0.0, float(limit)), why)
+    angle, lowest = np.broadcast_arrays(
+        zenith, _HALF_TURN + horizon_dip_rad(station_altitude_m)
+    )
+    if not angle.size:
+        return zenith
+    # Each station has its own horizon: the angle farthest below its own is reported.
+    worst = np.unravel_index(np.argmax(angle - lowest), angle.shape)
+    within("zenith angle [rad]", angle[worst], (0.0, float(lowest[worst])), why)
+    within("zenith angle [rad]", zenith, (0.0, math.inf), why)
     return zenith
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scqc.core.errors import OrbitError
-from sim_backends.propagation.orbit import UtcGrid, View
+from sim_backends.propagation.earth_frame import UtcGrid
+from sim_backends.propagation.orbit import View
 from sim_backends.propagation.ranges import within
 
 

@@ -19,10 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from sim_backends.propagation.extinction import SECANT_LIMIT_RAD
-from sim_backends.propagation.geometry import (
-    altitude_on_path_m,
-    slant_range_m,
-)
+from sim_backends.propagation.geometry import altitude_on_path_m, slant_range_m
 from sim_backends.propagation.ranges import Floats, positive, within
 
 Direction = Literal["downlink", "uplink"]
@@ -42,17 +39,7 @@ class Profile(Protocol):
         ...
 
     def cn2(self, altitude_m: ArrayLike) -> Floats:
-        """Return the structure constant.
-
-        Parameters
-        ----------
-        altitude_m : array_like
-            Height above sea level [m].
-
-        Returns
-        -------
-        ndarray, shape of the argument, float64 [m^(-2/3)]
-        """
+        """Return Cn2 [m^(-2/3)], shape of `altitude_m` [m], float64."""
         ...
 
 

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from sim_backends.propagation.orbit import (
+from sim_backends.propagation.earth_frame import (
     Station,
-    TwoLineElements,
     UtcGrid,
+)
+from sim_backends.propagation.orbit import (
+    TwoLineElements,
     ground_track,
     view,
 )

@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 
 from scqc.core.errors import ModelRangeError, OrbitError
-from sim_backends.propagation.geometry import EARTH_RADIUS_M, slant_range_m
-from sim_backends.propagation.orbit import (
+from sim_backends.propagation.earth_frame import (
     EQUATOR_M,
     FLATTENING,
+    Station,
+    UtcGrid,
+    sidereal_rad,
+)
+from sim_backends.propagation.geometry import EARTH_RADIUS_M, slant_range_m
+from sim_backends.propagation.orbit import (
     GM_M3_PER_S2,
     CircularOrbit,
-    Station,
     TwoLineElements,
-    UtcGrid,
     View,
     earth_fixed_m,
     ground_track,
     overhead_pass,
-    sidereal_rad,
     view,
 )
 from sim_backends.propagation.passes import passes
