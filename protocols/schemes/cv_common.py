@@ -24,9 +24,9 @@ from protocols.messages.wire import Calibration, ClassSums
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.security.composable import (
     Ledger,
-    acceptance_probability,
     aep_bits,
     hashing_bits,
+    log2_pattern,
     split_epsilon,
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
@@ -153,7 +153,7 @@ def distil(
             f"verification: collision probability {collision:.2g} of {frames} tags, "
             f"limit {budget.correctness:.2g}"
         )
-    accepted_probability = acceptance_probability(frames, kept)
+    accepted = log2_pattern(frames, kept)
     kept_bits = kept * code.n
     ledger = Ledger(
         raw_bits=frames * code.n,
@@ -165,9 +165,9 @@ def distil(
         flag_bits=frames + int(np.count_nonzero(outcome.retried)),
         # Two quadratures to a symbol.
         holevo_bits=0.5 * kept_bits * worst.holevo_bits,
-        aep_bits=aep_bits(kept_bits, accepted_probability, budget.smoothing),
+        aep_bits=aep_bits(kept_bits, accepted, budget.smoothing),
         hashing_bits=hashing_bits(
-            accepted_probability, budget.smoothing, budget.hashing
+            accepted, budget.smoothing, budget.hashing
         ),
         frames_total=frames,
         frames_kept=kept,

@@ -196,45 +196,64 @@ def box_sigmas(epsilon: float) -> float:
     return math.sqrt(2.0 * math.log(3.0 / epsilon))
 
 
-def aep_bits(n_quadratures: int, accepted: float, smoothing: float) -> float:
-    """Return the finite-size correction of the smooth min-entropy [bit].
-
-    Parameters
-    ----------
-    n_quadratures : int
-        Real quadratures kept for the key [1].
-    accepted : float
-        Probability of the accepted event [1].
-    smoothing : float
-        Smoothing parameter [1].
-    """
-    _check_probability("accepted event", accepted)
-    _check_probability("smoothing", smoothing)
-    # In logarithms: (1 - FER)^F may be far below the smallest float squared.
-    logs = math.log2(accepted), math.log2(smoothing)
-    return float(aep_correction(float(n_quadratures), *logs))
-
-
-def hashing_bits(accepted: float, smoothing: float, hashing: float) -> float:
-    """Return what privacy amplification costs beyond the entropy [bit]."""
-    _check_probability("accepted event", accepted)
-    _check_probability("hashing", hashing)
-    return float(hashing_cost(math.log2(accepted), smoothing, hashing))
-
-
-def acceptance_probability(frames_total: int, frames_kept: int) -> float:
-    """Return the probability of the pattern of accepted frames.
+def log2_pattern(frames_total: int, frames_kept: int) -> float:
+    """Return the logarithm of the probability of the pattern of accepted frames [1].
 
     Every frame is accepted or disclosed by a public flag. The event that the key
     is conditioned on is the whole pattern of flags: with `k` of `F` frames kept,
     its probability is ``r^k (1 - r)^(F - k)`` with ``r = k / F``.
+
+    Raises
+    ------
+    ProtocolAbort
+        If no frame was kept.
     """
     if not 0 < frames_kept <= frames_total:
         raise ProtocolAbort(
             f"security: {frames_kept} of {frames_total} frames kept; nothing to hash"
         )
     lost = (frames_total - frames_kept) / frames_total
-    return float(2.0 ** log2_acceptance(frames_total, lost))
+    return float(log2_acceptance(frames_total, lost))
+
+
+def aep_bits(n_quadratures: int, log2_accepted: float, smoothing: float) -> float:
+    """Return the finite-size correction of the smooth min-entropy [bit].
+
+    Parameters
+    ----------
+    n_quadratures : int
+        Real quadratures kept for the key [1].
+    log2_accepted : float
+        Logarithm of the probability of the accepted event [1].
+    smoothing : float
+        Smoothing parameter [1].
+    """
+    _check_logarithm("accepted event", log2_accepted)
+    _check_probability("smoothing", smoothing)
+    correction = aep_correction(
+        float(n_quadratures), log2_accepted, math.log2(smoothing)
+    )
+    return float(correction)
+
+
+def hashing_bits(log2_accepted: float, smoothing: float, hashing: float) -> float:
+    """Return what privacy amplification costs beyond the entropy [bit].
+
+    Parameters
+    ----------
+    log2_accepted : float
+        Logarithm of the probability of the accepted event [1].
+    smoothing, hashing : float
+        Parameters [1].
+    """
+    _check_logarithm("accepted event", log2_accepted)
+    _check_probability("hashing", hashing)
+    return float(hashing_cost(log2_accepted, smoothing, hashing))
+
+
+def _check_logarithm(name: str, value: float) -> None:
+    if not -math.inf < value <= 0.0:
+        raise ProtocolAbort(f"security: {name} of 2^{value} is no probability")
 
 
 def _check_probability(name: str, value: float) -> None:

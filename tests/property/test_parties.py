@@ -69,8 +69,8 @@ def _distillation(xi, n_symbols, leak=0.74, t=0.631, n_calibration=None):
         verification_bits=64,
         flag_bits=1,
         holevo_bits=0.5 * n * worst.holevo_bits,
-        aep_bits=aep_bits(n, 1.0, budget.smoothing),
-        hashing_bits=hashing_bits(1.0, budget.smoothing, budget.hashing),
+        aep_bits=aep_bits(n, 0.0, budget.smoothing),
+        hashing_bits=hashing_bits(0.0, budget.smoothing, budget.hashing),
         frames_total=1,
         frames_kept=1,
     )

@@ -8,7 +8,7 @@ import pytest
 from protocols.security.composable import (
     EpsilonBudget,
     Ledger,
-    acceptance_probability,
+    log2_pattern,
     aep_bits,
     hashing_bits,
     split_epsilon,
@@ -67,27 +67,31 @@ def test_a_negative_balance_is_no_key():
 
 def test_aep_correction_by_hand():
     # 4 log2(18) sqrt(log2(18 * 16)) sqrt(8 / 8) = 16.6797 * 2.858309
-    assert aep_bits(8, 1.0, 0.5) == pytest.approx(47.6757, abs=1e-3)
+    assert aep_bits(8, 0.0, 0.5) == pytest.approx(47.6757, abs=1e-3)
     # Four times the quadratures: twice the correction.
-    assert aep_bits(32, 1.0, 0.5) == pytest.approx(2 * 47.6757, abs=2e-3)
+    assert aep_bits(32, 0.0, 0.5) == pytest.approx(2 * 47.6757, abs=2e-3)
     # p enters as p^-2 inside the logarithm: 18 * 16 * 4.
     expected = 4 * math.log2(18) * math.sqrt(math.log2(18 * 16 * 4))
-    assert aep_bits(8, 0.5, 0.5) == pytest.approx(expected)
+    assert aep_bits(8, -1.0, 0.5) == pytest.approx(expected)
 
 
 def test_aep_correction_survives_tiny_probabilities():
-    many = aep_bits(8, 1e-200, 1e-30)
+    many = aep_bits(8, -200 * math.log2(10), 1e-30)
     inner = math.log2(18) + 400 * math.log2(10) + 120 * math.log2(10)
     assert many == pytest.approx(4 * math.log2(18) * math.sqrt(inner))
+    # A block of ten thousand frames of which five in a hundred fail.
+    pattern = log2_pattern(10_000, 9_500)
+    assert 2.0**pattern == 0.0
+    assert math.isfinite(aep_bits(8, pattern, 1e-30))
 
 
 def test_hashing_cost_by_hand():
     # -log2(1 - 1/12) - 2 log2(sqrt(2) / 4) with eps_s = 1/2, eps_h = 1/4
     expected = -math.log2(11 / 12) + 3.0
-    assert hashing_bits(1.0, 0.5, 0.25) == pytest.approx(expected)
-    assert hashing_bits(0.25, 0.5, 0.25) == pytest.approx(expected + 2.0)
+    assert hashing_bits(0.0, 0.5, 0.25) == pytest.approx(expected)
+    assert hashing_bits(-2.0, 0.5, 0.25) == pytest.approx(expected + 2.0)
     # A leftover-hash parameter of 1e-10 costs 2 * 33.2 - 1 bits.
-    assert hashing_bits(1.0, 1e-10, 1e-10) == pytest.approx(65.44, abs=0.01)
+    assert hashing_bits(0.0, 1e-10, 1e-10) == pytest.approx(65.44, abs=0.01)
 
 
 def test_epsilon_is_spent_once():
@@ -96,33 +100,39 @@ def test_epsilon_is_spent_once():
     assert budget == EpsilonBudget(2.5e-11, 2.5e-11, 2.5e-11, 2.5e-11)
 
 
-def test_acceptance_probability():
-    assert acceptance_probability(5, 5) == 1.0
+def test_probability_of_a_pattern_of_frames():
+    assert 2.0 ** log2_pattern(5, 5) == 1.0
     # Two kept, two lost, each with probability one half.
-    assert acceptance_probability(4, 2) == pytest.approx(1 / 16)
+    assert 2.0 ** log2_pattern(4, 2) == pytest.approx(1 / 16)
     # One of five lost: 0.8^4 * 0.2.
-    assert acceptance_probability(5, 4) == pytest.approx(0.08192)
+    assert 2.0 ** log2_pattern(5, 4) == pytest.approx(0.08192)
     for frames, kept in ((5, 0), (5, 6), (0, 0)):
         with pytest.raises(ProtocolAbort, match="frames kept"):
-            acceptance_probability(frames, kept)
+            log2_pattern(frames, kept)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.1, math.nan])
 def test_no_probability_is_refused(value):
     with pytest.raises(ProtocolAbort, match="no probability"):
+        aep_bits(80, -1.0, value)
+    with pytest.raises(ProtocolAbort, match="no probability"):
+        hashing_bits(-1.0, 0.1, value)
+
+
+@pytest.mark.parametrize("value", [0.1, -math.inf, math.inf, math.nan])
+def test_no_logarithm_of_a_probability_is_refused(value):
+    with pytest.raises(ProtocolAbort, match="no probability"):
         aep_bits(80, value, 0.1)
     with pytest.raises(ProtocolAbort, match="no probability"):
-        aep_bits(80, 0.5, value)
-    with pytest.raises(ProtocolAbort, match="no probability"):
-        hashing_bits(0.5, 0.1, value)
+        hashing_bits(value, 0.1, 0.1)
 
 
 def test_finite_size_costs_fall_with_size_and_rise_with_ambition():
-    def cost(n, epsilon, accepted=1.0):
+    def cost(n, epsilon, accepted=0.0):
         return (
             aep_bits(n, accepted, epsilon) + hashing_bits(accepted, epsilon, epsilon)
         ) / n
 
     assert cost(10**6, 1e-10) > cost(10**7, 1e-10) > cost(10**8, 1e-10)
     assert cost(10**6, 1e-12) > cost(10**6, 1e-10) > cost(10**6, 1e-6)
-    assert cost(10**6, 1e-10, 0.01) > cost(10**6, 1e-10, 0.5) > cost(10**6, 1e-10)
+    assert cost(10**6, 1e-10, -6.6) > cost(10**6, 1e-10, -1.0) > cost(10**6, 1e-10)

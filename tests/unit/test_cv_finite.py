@@ -12,7 +12,7 @@ from protocols.reconciliation import pairs, rates
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.security.composable import (
     Ledger,
-    acceptance_probability,
+    log2_pattern,
     aep_bits,
     hashing_bits,
     split_epsilon,
@@ -51,7 +51,7 @@ def _bench_ledger(symbols, receiver, link, frames, kept, samples):
     estimate = estimate_channel(sums, detector, "error-corrected")
     budget = split_epsilon(1e-10)
     worst = worst_case(estimate, budget.estimation)
-    code_bits, accepted = n // frames, acceptance_probability(frames, kept)
+    code_bits, accepted = n // frames, log2_pattern(frames, kept)
     kept_bits = kept * code_bits
     beta = 0.9
     rate = beta * rates.capacity(gain * v_a / noise)
