@@ -8,9 +8,9 @@ import pytest
 from protocols.security.composable import (
     EpsilonBudget,
     Ledger,
-    log2_pattern,
     aep_bits,
     hashing_bits,
+    log2_pattern,
     split_epsilon,
 )
 from scqc.core.errors import ProtocolAbort
