@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from scqc.core.errors import ScqcError
+
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 _WARM_BLOCKS, _SAMPLE_S, _MB = 3, 0.5, 1e-6
@@ -105,7 +107,11 @@ def steady(name: str, seconds: float, wait_s: float = 0.0) -> Samples:
         made.party("alice")
         _start_bob(made, "plain", wait_s)
         _wait_blocks(made, _WARM_BLOCKS)
-        return _watch(made, seconds)
+        try:
+            return _watch(made, seconds)
+        except (ScqcError, RuntimeError, OSError) as error:
+            logs = "\n".join(f"{name}:\n{made.log(name)}" for name in made.running)
+            raise RuntimeError(f"{error}\n{logs}") from error
 
 
 def _alone(name: str, what: str) -> float:
@@ -130,7 +136,7 @@ def _watch(made: Any, seconds: float) -> Samples:
             found.rss_mb.setdefault(program, []).append(_rss_mb(process.pid))
         time.sleep(_SAMPLE_S)
     if state["failed"]:
-        raise RuntimeError(f"{state['failed']} blocks failed: {made.log('bob')}")
+        raise RuntimeError(f"{state['failed']} blocks failed: {state['alarms']}")
     return found
 
 
