@@ -158,7 +158,7 @@ def _bins(
     """Return transmittances (k, ...), weights, and excess noise of the fading."""
     none = np.zeros(())
     if scheme.fading == "binned":
-        return channel.nodes, channel.weights, none
+        return channel.nodes, channel.weights, modulation * channel.spread
     if scheme.fading == "mean" or channel.weights.size == 1:
         return channel.transmittance[np.newaxis], np.ones(1), none
     root = np.tensordot(channel.weights, np.sqrt(channel.nodes), axes=1)

@@ -74,6 +74,7 @@ def block_key_bits(
     link, receiver, pair = parts
     cold = as_excess_noise(link)
     size = np.maximum(symbols, _LEAST_SYMBOLS)
+    bins = np.shape(link.transmittance)[0]
     if scheme.finite == "literature":
         settings = LiteratureSettings(
             estimation_share=max(scheme.disclosed_share, 1e-6),
@@ -86,7 +87,8 @@ def block_key_bits(
         block = Block(
             symbols=np.maximum(kept, _LEAST_SYMBOLS),
             calibration_samples=np.maximum(kept, 1e3) if shots is None else shots,
-            epsilon=split_epsilon(scheme.epsilon),
+            # Every bin of the fading has an estimate of its own that may fail.
+            epsilon=split_epsilon(scheme.epsilon / bins),
         )
         found = ledger_key(cold, receiver, block, pair).key_bits_per_symbol
         found = found * (1.0 - scheme.disclosed_share)

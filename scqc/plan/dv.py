@@ -7,13 +7,12 @@ the form of published satellite curves.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.security.decoy import Bounds, Counts, Intensities, Method, estimate
-from protocols.security.decoy_length import Disclosed, key_length
+from protocols.security.decoy import Intensities, Method
+from protocols.security.dv_finite import PhotonBlock, expected_ledger
 from protocols.security.dv_rates import (
     Decoys,
     Gains,
@@ -34,8 +33,6 @@ from scqc.plan.values import Values
 
 #: Slots of a block as good as endless: deviations are below 1e-4 of any rate.
 _ENDLESS = 1e16
-#: Bits of one verification tag, and of one frame, of the program's own ledger.
-_TAG_BITS, _FRAME_BITS = 64, 102_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,63 +134,50 @@ def dv_key_bits(
             epsilon=scheme.epsilon,
         )
         return published_key_per_slot(points.gains, points.decoys, block)
-    columns = [values.full(name).ravel() for name in _COUNTED]
-    clicks = np.stack([np.ravel(c) for c in points.clicks])
-    wrong = np.stack([np.ravel(c) for c in points.wrong])
-    slots = block_size or _ENDLESS
+    nodes = np.asarray(points.link.transmittance)
+    flat = nodes.reshape(nodes.shape[0], -1)
     each = [
-        _ledger_key(scheme, slots, (clicks[:, i], wrong[:, i]), [c[i] for c in columns])
-        for i in range(clicks.shape[1])
+        _balance_bits(scheme, values, points, (i, flat[:, i]), block_size)
+        for i in range(flat.shape[1])
     ]
-    return np.array(each).reshape(np.shape(points.clicks[0]))
+    return np.array(each).reshape(nodes.shape[1:])
 
 
-#: Fields that the ledger needs besides the clicks, in this order.
-_COUNTED = (
-    "signal_photons",
-    "decoy_photons",
-    "vacuum_photons",
-    "signal_share",
-    "decoy_share",
-    "z_share",
-    "correction_efficiency",
-)
-
-
-def _ledger_key(
+def _balance_bits(
     scheme: DvScheme,
-    slots: float,
-    rates: tuple[Floats, Floats],
-    settings: list[Floats],
+    values: Values,
+    points: DvPoints,
+    point: tuple[int, Floats],
+    block_size: float,
 ) -> float:
     """Return the balance of one block over its slots [bit]."""
-    mu, nu, dark, signal, decoy, z, efficiency = (float(s) for s in settings)
-    chances = (signal, decoy, 1.0 - signal - decoy)
-    sent = Intensities((mu, nu, dark), chances)
-    clicks, wrong = rates
-    key = _counts(slots * z * z, chances, clicks, wrong)
-    check = _counts(slots * (1.0 - z) ** 2, chances, clicks, wrong)
+    i, transmittance = point
+
+    def at(name: str) -> float:
+        return float(values.full(name).ravel()[i])
+
+    shares = at("signal_share"), at("decoy_share")
+    sent = Intensities(
+        (at("signal_photons"), at("decoy_photons"), at("vacuum_photons")),
+        (*shares, 1.0 - sum(shares)),
+    )
+    link = PhotonLink(
+        transmittance=transmittance,
+        background_yield=float(np.ravel(points.link.background_yield)[i]),
+        misalignment=float(np.ravel(points.link.misalignment)[i]),
+        weights=points.link.weights,
+    )
     method: Method = "hoeffding"
-    if slots < _ENDLESS and scheme.finite != "published":
+    if block_size and scheme.finite != "published":
         method = scheme.finite
-    parts = estimate(key, check, sent, 0.5 * scheme.epsilon, method)
-    frames = math.ceil(key.total / _FRAME_BITS)
-    leak = efficiency * key.total * float(binary_entropy(key.error_rate))
-    told = Disclosed(math.ceil(leak), 0, frames * _TAG_BITS, frames, 0)
-    return _balance(key, parts, told, scheme.epsilon) / slots
-
-
-def _balance(key: Counts, parts: Bounds, told: Disclosed, epsilon: float) -> float:
-    return key_length(key.total, parts, told, 0.5 * epsilon).balance_bits
-
-
-def _counts(
-    slots: float, chances: tuple[float, float, float], clicks: Floats, wrong: Floats
-) -> Counts:
-    """Return expected counts, as whole numbers."""
-    n = [round(slots * p * float(c)) for p, c in zip(chances, clicks, strict=True)]
-    m = [round(slots * p * float(w)) for p, w in zip(chances, wrong, strict=True)]
-    return Counts((n[0], n[1], n[2]), (m[0], m[1], m[2]))
+    block = PhotonBlock(
+        slots=block_size or _ENDLESS,
+        key_basis=at("z_share"),
+        efficiency=at("correction_efficiency"),
+        secrecy=scheme.epsilon,
+        method=method,
+    )
+    return expected_ledger(link, sent, block).balance_bits / block.slots
 
 
 def _message(

@@ -69,14 +69,39 @@ def evaluate_points(
     channel = channel_points(scenario.channel, channel_values)
     if np.any(np.asarray(gain_db)):
         channel = channel.amplified(gain_db)
+    return rates_on(scenario, channel, scheme_values, block_sizes)
+
+
+def rates_on(
+    scenario: Scenario,
+    channel: ChannelPoints,
+    values: Values,
+    block_sizes: tuple[float, ...],
+) -> Evaluated:
+    """Put the scheme of a scenario on a channel that is known already.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    channel : ChannelPoints
+    values : Values
+        Of the scheme, of the channel's shape.
+    block_sizes : tuple of float
+        0 is endless.
+
+    Raises
+    ------
+    ModelRangeError
+        If a parameter is unphysical.
+    """
     scheme = scenario.scheme
     if isinstance(scheme, CvScheme):
-        cv = cv_points(scheme, scheme_values, channel)
+        cv = cv_points(scheme, values, channel)
         keys = {n: cv_key_bits(scheme, cv, n) for n in block_sizes}
         columns = {"classical_bits_per_use": cv.classical_bits, **cv.columns}
     else:
-        dv = dv_points(scheme, scheme_values, channel)
-        keys = {n: dv_key_bits(scheme, scheme_values, dv, n) for n in block_sizes}
+        dv = dv_points(scheme, values, channel)
+        keys = {n: dv_key_bits(scheme, values, dv, n) for n in block_sizes}
         columns = {"payload_bits_per_use": dv.payload_bits, **dv.columns}
     return Evaluated(channel, keys, columns | channel.extra)
 

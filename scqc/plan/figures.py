@@ -58,6 +58,8 @@ def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
             _gas(figure, plan.curves[0])
         elif plan.y == ("thermal_photons",):
             _thermal(figure.subplots(), plan)
+        elif plan.y[0] == "key_bits":
+            _passes(figure, plan)
         else:
             rates, losses = figure.subplots(1, 2, width_ratios=(3, 2))
             _rates(rates, plan)
@@ -161,6 +163,24 @@ def _gas(figure: Any, curve: Curve) -> None:
     cut.set_yscale("log")
     cut.set_xlabel("frequency [GHz]")
     cut.set_ylabel("through the whole atmosphere [dB]")
+
+
+def _passes(figure: Any, plan: Plan) -> None:
+    total, *every = plan.curves
+    keys, losses = figure.subplots(1, 2)
+    number, bits = total.arrays["pass_number"], total.arrays["key_bits"]
+    keys.bar(number, bits, color=_COLOURS[0])
+    keys.set_xlabel("pass, in order of time")
+    keys.set_ylabel("key of one block per pass [bit]")
+    # A few dozen lines in one figure are a grey area: the best ones are drawn.
+    best = sorted(every, key=lambda c: -float(c.derived["pass_key_bits"]))[:6]
+    for curve, colour in zip(best, _COLOURS, strict=False):
+        x, y = curve.arrays["time_s"], curve.arrays["loss_db"]
+        losses.plot(x, y, color=colour, label=curve.label)
+    losses.set_xlabel("time since rise [s]")
+    losses.set_ylabel("loss [dB]")
+    if best:
+        losses.legend()
 
 
 def _thermal(axis: Axes, plan: Plan) -> None:

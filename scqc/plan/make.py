@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scqc.core.settings import Settings
 from scqc.plan.advice import what_limits
 from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
 from scqc.plan.overrides import settings_of
+from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
 from scqc.plan.records import Plan
 from scqc.plan.scenario import Scenario, assumptions
 
-_MAP_Y = {GasMap: ("attenuation_db",), ThermalMap: ("thermal_photons",)}
+_Y: dict[type[Settings], tuple[str, ...]] = {
+    GasMap: ("attenuation_db",),
+    ThermalMap: ("thermal_photons",),
+    PassPlan: ("key_bits", "classical_bits"),
+}
 
 
 def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
@@ -37,7 +43,9 @@ def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
     return plan_of(name, settings, preset, given)
 
 
-def plan_of(name: str, settings: Settings, preset: dict, given: set[str]) -> Plan:  # type: ignore[type-arg]
+def plan_of(
+    name: str, settings: Settings, preset: dict[str, Any], given: set[str]
+) -> Plan:
     """Evaluate settings.
 
     Parameters
@@ -69,9 +77,9 @@ def plan_of(name: str, settings: Settings, preset: dict, given: set[str]) -> Pla
             what_limits(settings),
             plan.y,
         )
-    if isinstance(settings, GasMap | ThermalMap):
+    if isinstance(settings, GasMap | ThermalMap | PassPlan):
         made, warnings = settings.curves()
-        y = _MAP_Y[type(settings)]
+        y = _Y[type(settings)]
         return Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
     raise TypeError(f"{name}: {type(settings).__name__} is no plan")
 

@@ -130,6 +130,7 @@ def _members(field: FieldInfo) -> dict[str, type[BaseModel]]:
     return {
         typing.get_args(m.model_fields["kind"].annotation)[0]: m
         for m in typing.get_args(field.annotation)
+        if isinstance(m, type) and issubclass(m, BaseModel)
     }
 
 
@@ -139,8 +140,8 @@ def _keys(
     """Yield dotted names and fields of what a preset's settings hold."""
     for name, field in model.model_fields.items():
         inner: Any = field.annotation
-        if prefix == "" and name in _UNIONS:
-            members = _members(field)
+        members = _members(field) if prefix == "" and name in _UNIONS else {}
+        if members:
             kind = values.get(name, {}).get("kind", next(iter(members)))
             inner = members.get(str(kind))
         if isinstance(inner, type) and issubclass(inner, BaseModel):

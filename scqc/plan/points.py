@@ -28,6 +28,8 @@ class ChannelPoints:
         Variances of what the loss lets in, and of Alice's light unmodulated.
     receiver_snu : ndarray, shape (...), float64 [SNU]
         Noise of the receiver's amplifier.
+    spread : ndarray, shape (k, ...) or (), float64 [1]
+        Variance of the transmittance's root within a node, over its square.
     extra : dict of str to ndarray, shape (...), float64
         Whatever else is worth a column, the unit in its name.
     warnings : tuple of str
@@ -40,6 +42,7 @@ class ChannelPoints:
     environment_snu: Floats
     source_snu: Floats
     receiver_snu: Floats
+    spread: Floats = field(default_factory=lambda: np.zeros(()))
     extra: dict[str, Floats] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

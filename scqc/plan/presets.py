@@ -13,6 +13,7 @@ from typing import Any
 
 from scqc.core.settings import Settings
 from scqc.plan.maps import GasMap, ThermalMap
+from scqc.plan.passes import PassPlan
 from scqc.plan.scenario import Scenario
 
 
@@ -63,6 +64,11 @@ _SATELLITE: dict[str, Any] = {
     "aperture_radius_m": 0.7,
     "pointing_rad": 1e-6,
 }
+
+_PASS_NOTES = (
+    "one composable block per pass; clouds, acquisition and daylight are not in it",
+    "elevations and ranges are geometric; the bent ray is a few metres longer",
+)
 
 PRESETS: dict[str, Preset] = {
     "review-fig2": Preset(
@@ -186,6 +192,30 @@ PRESETS: dict[str, Preset] = {
             },
             "symbol_rate_hz": 200e6,
         },
+    ),
+    "pass-cv": Preset(
+        "Displaced Gaussian states: a day of passes over one station",
+        PassPlan,
+        {
+            "channel": {"waist_m": 0.2, "aperture_radius_m": 0.7},
+            "scheme": {
+                "kind": "cv",
+                "phase_variance_rad2": 1e-4,
+                "target_raw_ber": 1e-2,
+                "fec_rate": 0.75,
+            },
+        },
+        _PASS_NOTES,
+    ),
+    "pass-dv": Preset(
+        "Weak pulses: a day of passes over one station",
+        PassPlan,
+        {
+            "channel": {"waist_m": 0.2, "aperture_radius_m": 0.7},
+            "scheme": {"kind": "dv", "signal_share": 0.7, "decoy_share": 0.2},
+            "symbol_rate_hz": 200e6,
+        },
+        _PASS_NOTES,
     ),
     "thz-indoor": Preset(
         "Displaced Gaussian states at 140 GHz across a room",

@@ -81,6 +81,12 @@ def page(plan: Plan) -> str:
 
 def verdict(plan: Plan) -> str:
     """Return a plan in one sentence."""
+    if plan.y[0] == "key_bits":
+        total = plan.curves[0].derived
+        return (
+            f"{plan.title}; {total['passes_with_key']} of {total['passes']} passes "
+            f"with a key, {total['key_bits_per_day']:.4g} bit a day."
+        )
     if plan.y[0] != "key_bits_per_use":
         return f"{plan.title}."
     ends = []

@@ -126,6 +126,6 @@ def _listed(
             continue
         in_preset = isinstance(preset, dict) and name in preset
         origin = "set" if key in given else "preset" if in_preset else "default"
-        shown = list(value) if isinstance(value, tuple) else value
+        shown = settings.model_dump(mode="json")[name]
         rows.append(Assumption(key, shown, field.description or "", origin))
     return rows

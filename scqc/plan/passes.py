@@ -1,0 +1,266 @@
+"""Passes of satellites: loss second by second, and one composable block per pass.
+
+The transmittance of every second, with its fading, is known to Bob from the pilot
+or the clock; what was received of all seconds is sorted into bins of transmittance.
+What is left of the spread within a bin counts as excess noise. All bins of a pass
+together are one block: its length is what it sent while the satellite was above the
+mask.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from scqc.core.settings import Settings
+from scqc.plan.channel_settings import DownlinkChannel
+from scqc.plan.channels import channel_points
+from scqc.plan.evaluate import rates_on
+from scqc.plan.points import ChannelPoints
+from scqc.plan.records import Curve, Floats
+from scqc.plan.scenario import Scenario, Sweep
+from scqc.plan.scheme_settings import SchemeSettings
+from scqc.plan.values import Values
+from sim_backends.propagation.earth_frame import Station, UtcGrid
+from sim_backends.propagation.geometry import EARTH_RADIUS_M
+from sim_backends.propagation.orbit import (
+    CircularOrbit,
+    Orbit,
+    TwoLineElements,
+    View,
+    view,
+)
+from sim_backends.propagation.passes import Pass, passes
+
+
+class OrbitSettings(Settings):
+    """Two-line elements, or circles evenly spread over planes."""
+
+    tle: tuple[str, str] | None = Field(
+        default=None, description="two-line elements; absent: circular orbits"
+    )
+    altitude_km: float = Field(default=500.0, ge=100.0, le=50_000.0)
+    inclination_deg: float = Field(default=97.4, ge=0.0, le=180.0)
+    planes: int = Field(default=1, ge=1, le=100)
+    satellites_per_plane: int = Field(default=1, ge=1, le=100)
+    first_node_deg: float = Field(default=0.0, ge=0.0, le=360.0)
+
+
+class StationSettings(Settings):
+    """A ground station."""
+
+    name: str = "station"
+    latitude_deg: float = Field(default=55.9, ge=-90.0, le=90.0)
+    longitude_deg: float = Field(default=-3.2, ge=-180.0, le=360.0)
+    altitude_m: float = Field(default=50.0, ge=-500.0, le=9000.0)
+
+
+class PassPlan(Settings):
+    """Everything a plan of passes assumes."""
+
+    orbit: OrbitSettings = OrbitSettings()
+    stations: tuple[StationSettings, ...] = Field(
+        default=(StationSettings(),), min_length=1
+    )
+    start_utc: str = Field(
+        default="2026-01-01T00:00:00Z", description="ISO 8601, with its time zone"
+    )
+    hours: float = Field(default=24.0, gt=0.0, le=24.0 * 31.0)
+    step_s: float = Field(default=1.0, ge=0.1, le=60.0)
+    mask_deg: float = Field(
+        default=20.0, ge=5.0, lt=90.0, description="lowest elevation that is used"
+    )
+    channel: DownlinkChannel
+    scheme: SchemeSettings
+    symbol_rate_hz: float = Field(default=50e6, gt=0.0, le=1e12)
+    bins: int = Field(
+        default=16, ge=1, le=256, description="of transmittance within a pass"
+    )
+
+    @model_validator(mode="after")
+    def _time(self) -> Self:
+        try:
+            start = datetime.fromisoformat(self.start_utc)
+        except ValueError as error:
+            raise ValueError(f"start_utc: {error}") from error
+        if start.tzinfo is None:
+            raise ValueError("start_utc: has no time zone; end it with Z for UTC")
+        return self
+
+    @property
+    def scenario(self) -> Scenario:
+        """Channel and scheme as a scenario, for the rates."""
+        return Scenario(
+            channel=self.channel,
+            scheme=self.scheme,
+            sweep=Sweep(variable="channel.zenith_deg", start=0.0, stop=80.0, points=2),
+            block_sizes=(),
+            symbol_rate_hz=self.symbol_rate_hz,
+        )
+
+    def curves(self) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
+        """Return one curve per pass, and one of totals per day that comes first."""
+        start = datetime.fromisoformat(self.start_utc)
+        grid = UtcGrid(start, self.step_s, round(3600.0 * self.hours / self.step_s))
+        found, warnings = [], set[str]()
+        for number, orbit in enumerate(self._orbits(start)):
+            for station in self.stations:
+                place = Station(
+                    station.latitude_deg, station.longitude_deg, station.altitude_m
+                )
+                seen = view(orbit, place, grid)
+                for one in passes(seen, grid, math.radians(self.mask_deg)):
+                    label = (
+                        f"{(start + timedelta(seconds=one.rise_s)):%Y-%m-%dT%H:%M:%SZ} "
+                        f"{station.name} {number + 1}"
+                    )
+                    curve, more = self._pass(label, seen, one)
+                    found.append(curve)
+                    warnings.update(more)
+        if not found:
+            note = f"no pass above {self.mask_deg:g}° in {self.hours:g} h"
+            return (self._total(found),), (note,)
+        return (self._total(found), *found), tuple(sorted(warnings))
+
+    def _orbits(self, epoch: datetime) -> list[Orbit]:
+        settings = self.orbit
+        if settings.tle is not None:
+            return [TwoLineElements(*settings.tle)]
+        made: list[Orbit] = []
+        for plane in range(settings.planes):
+            node = math.radians(settings.first_node_deg) + math.pi * plane / (
+                settings.planes
+            )
+            for k in range(settings.satellites_per_plane):
+                phase = 2.0 * math.pi * k / settings.satellites_per_plane
+                made.append(
+                    CircularOrbit(
+                        1e3 * settings.altitude_km,
+                        math.radians(settings.inclination_deg),
+                        node,
+                        epoch,
+                        phase,
+                    )
+                )
+        return made
+
+    def _pass(self, label: str, seen: View, one: Pass) -> tuple[Curve, tuple[str, ...]]:
+        elevation = np.maximum(seen.elevation_rad[one.points], math.radians(0.1))
+        range_m = seen.range_m[one.points]
+        channel = self._channel(elevation, range_m)
+        scenario = self.scenario
+        values = Values(self.scheme, {}, elevation.shape)
+        each = rates_on(scenario, channel, values, (0.0,))
+        symbols = self.symbol_rate_hz * self.step_s * elevation.size
+        block = one_block(channel, self.bins)
+        whole = rates_on(scenario, block, Values(self.scheme, {}, (1,)), (symbols,))
+        rate = self.symbol_rate_hz
+        payload = next(v for n, v in each.columns.items() if n in _PAYLOADS)
+        # Bits are sent in every second, with a key or without.
+        arrays = {
+            "time_s": self.step_s * np.arange(elevation.size),
+            "elevation_deg": np.degrees(elevation),
+            "range_km": 1e-3 * range_m,
+            "loss_db": channel.total_loss_db,
+            "transmittance": channel.transmittance,
+            "key_bits_per_s": np.maximum(each.balance_bits[0.0], 0.0) * rate,
+            "classical_bits_per_s": payload * rate,
+        }
+        balance = float(whole.balance_bits[symbols][0]) * symbols
+        derived: dict[str, Any] = {
+            "duration_s": one.duration_s,
+            "max_elevation_deg": math.degrees(one.max_elevation_rad),
+            "min_range_km": 1e-3 * one.min_range_m,
+            "block_symbols": symbols,
+            "pass_key_bits": max(0.0, math.floor(balance)),
+            "asymptotic_key_bits": float(arrays["key_bits_per_s"].sum()) * self.step_s,
+            "pass_classical_bits": float(payload.sum()) * rate * self.step_s,
+            "whole": one.whole,
+        }
+        return Curve(label, "time_s", arrays, derived), channel.warnings
+
+    def _channel(self, elevation: Floats, range_m: Floats) -> ChannelPoints:
+        """Evaluate the channel along a pass; elevations are geometric."""
+        zenith = 0.5 * math.pi - elevation
+        # The height over a round Earth that has this range at this elevation.
+        low = EARTH_RADIUS_M
+        far = np.sqrt(low**2 + range_m**2 + 2.0 * low * range_m * np.cos(zenith))
+        arrays = {
+            "zenith_deg": np.degrees(zenith),
+            "altitude_km": 1e-3 * (far - low),
+        }
+        straight = self.channel.model_copy(update={"elongation": "none"})
+        return channel_points(straight, Values(straight, arrays, zenith.shape))
+
+    def _total(self, found: list[Curve]) -> Curve:
+        """Sum up: what all passes give, by their order in time."""
+        ordered = sorted(found, key=lambda c: c.label)
+        keys = np.array([c.derived["pass_key_bits"] for c in ordered], dtype=float)
+        bits = np.array(
+            [c.derived["pass_classical_bits"] for c in ordered], dtype=float
+        )
+        arrays = {
+            "pass_number": 1.0 + np.arange(keys.size, dtype=np.float64),
+            "key_bits": keys,
+            "classical_bits": bits,
+            "max_elevation_deg": np.array(
+                [c.derived["max_elevation_deg"] for c in ordered], dtype=float
+            ),
+        }
+        days = self.hours / 24.0
+        derived = {
+            "passes": keys.size,
+            "passes_with_key": int(np.count_nonzero(keys)),
+            "key_bits_per_day": float(keys.sum()) / days,
+            "classical_bits_per_day": float(bits.sum()) / days,
+        }
+        return Curve("total", "pass_number", arrays, derived)
+
+
+_PAYLOADS = ("classical_bits_per_use", "payload_bits_per_use")
+
+
+def one_block(channel: ChannelPoints, bins: int) -> ChannelPoints:
+    """Merge all points of a channel, and their fading, into one of few nodes.
+
+    Parameters
+    ----------
+    channel : ChannelPoints
+        Of shape (n,), every point as long as the others.
+    bins : int
+        Nodes that are left, of equal probability.
+
+    Returns
+    -------
+    ChannelPoints
+        Of one point; `spread` holds what a node hides.
+    """
+    n = channel.transmittance.size
+    nodes = channel.nodes.reshape(-1)
+    weights = np.repeat(channel.weights / n, n)
+    order = np.argsort(nodes, kind="stable")
+    nodes, weights = nodes[order], weights[order]
+    reached = np.cumsum(weights) - 0.5 * weights
+    place = np.minimum((reached * bins).astype(np.intp), bins - 1)
+    total = np.bincount(place, weights, bins)
+    filled = total > 0.0
+    mean = np.bincount(place, weights * nodes, bins)[filled] / total[filled]
+    root = np.bincount(place, weights * np.sqrt(nodes), bins)[filled] / total[filled]
+    one = np.ones(1)
+    return replace(
+        channel,
+        transmittance=np.array([float(np.sum(total[filled] * mean))]),
+        nodes=(root**2)[:, np.newaxis],
+        weights=np.array(total[filled], dtype=np.float64),
+        loss_db={},
+        environment_snu=one,
+        source_snu=one,
+        receiver_snu=0.0 * one,
+        spread=np.maximum(mean / root**2 - 1.0, 0.0)[:, np.newaxis],
+        extra={},
+    )
