@@ -12,6 +12,8 @@ from scqc.cli.output import listing, reporting, show
 
 if TYPE_CHECKING:
     from scqc.plan.records import Plan
+    from scqc.plan.sweeps import Grid
+    from scqc.plan.workers import Workers
 
 _NO_KEY = 3
 _SAMPLES = 7
@@ -31,6 +33,30 @@ def plan(
     write_config: Annotated[
         Path | None, typer.Option(help="Write a lab config that `scqc run` runs.")
     ] = None,
+    front: Annotated[
+        float | None,
+        typer.Option(
+            help="Data rate against key rate at this value of the swept variable, "
+            "beside divided transmission."
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="Axis NAME=START:STOP:POINTS[:log] of a sweep; repeat it."),
+    ] = None,
+    optimise: Annotated[
+        list[str] | None,
+        typer.Option(help="With --grid: best value of this at every point; repeat it."),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="With --grid: folder of the chunks, kept and reused.")
+    ] = Path("sweeps"),
+    processes: Annotated[
+        int, typer.Option(help="With --grid: processes; 0 is one per core.", min=0)
+    ] = 0,
+    dask: Annotated[
+        str, typer.Option(help="With --grid: address of a Dask scheduler.")
+    ] = "",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -42,9 +68,21 @@ def plan(
         if preset == "list":
             _show_presets(as_json)
             return
+        if grid:
+            from scqc.plan.sweeps import grid_of
+            from scqc.plan.workers import Workers
+
+            whole = grid_of(preset, changes or (), grid, optimise or ())
+            show(_sweep(whole, results, Workers(processes, dask), as_json), as_json)
+            return
         from scqc.plan.make import make_plan
 
-        made = make_plan(preset, changes or ())
+        if front is None:
+            made = make_plan(preset, changes or ())
+        else:
+            from scqc.plan.make import make_front
+
+            made = make_front(preset, changes or (), front)
         written = _write(made, out)
         if write_config is not None:
             from scqc.runs.plan_bench import write_lab_config
@@ -59,6 +97,25 @@ def plan(
             typer.echo(f"written: {file}")
     if not made.has_key:
         raise typer.Exit(_NO_KEY)
+
+
+def _sweep(
+    grid: Grid, results: Path, workers: Workers, as_json: bool
+) -> dict[str, Any]:
+    """Run a sweep; say how far it is on standard error."""
+    from scqc.plan.sweeps import run_sweep, store_sweep
+
+    for state in run_sweep(grid, results, workers):
+        if not as_json:
+            typer.echo(f"\r{state.done} of {state.total} chunks", nl=False, err=True)
+    if not as_json:
+        typer.echo(err=True)
+    return {
+        "points": grid.n_points,
+        "chunks": state.total,
+        "reused": state.reused,
+        "table": str(store_sweep(grid, results)),
+    }
 
 
 def _write(made: Plan, out: Path | None) -> list[Path]:

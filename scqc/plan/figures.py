@@ -58,6 +58,8 @@ def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
             _gas(figure, plan.curves[0])
         elif plan.y == ("thermal_photons",):
             _thermal(figure.subplots(), plan)
+        elif plan.curves[0].label == "simultaneous":
+            _front(figure.subplots(), plan)
         elif plan.y[0] == "key_bits":
             _passes(figure, plan)
         else:
@@ -163,6 +165,17 @@ def _gas(figure: Any, curve: Curve) -> None:
     cut.set_yscale("log")
     cut.set_xlabel("frequency [GHz]")
     cut.set_ylabel("through the whole atmosphere [dB]")
+
+
+def _front(axis: Axes, plan: Plan) -> None:
+    for curve, colour in zip(plan.curves, _COLOURS, strict=False):
+        x, y = curve.arrays[curve.x], curve.arrays["key_bits_per_use"]
+        dashed = "-" if curve.label == "simultaneous" else "--"
+        axis.plot(x, y, dashed, color=colour, label=curve.label)
+    axis.set_xlabel("data [bit per use]")
+    axis.set_ylabel("key [bit per use]")
+    axis.set_ylim(bottom=0.0)
+    axis.legend()
 
 
 def _passes(figure: Any, plan: Plan) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
 from scqc.plan.advice import what_limits
 from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
 from scqc.plan.overrides import settings_of
+from scqc.plan.pareto import Coexistence, fronts
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
 from scqc.plan.records import Plan
@@ -41,6 +43,48 @@ def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
     """
     settings, preset, given = settings_of(name, changes)
     return plan_of(name, settings, preset, given)
+
+
+def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
+    """Return data rate against key rate, simultaneous and divided.
+
+    Parameters
+    ----------
+    name : str
+        Of a preset with the Gaussian scheme.
+    changes : sequence of str
+        ``key=value``.
+    value : float
+        Of the swept variable.
+
+    Raises
+    ------
+    PlanSettingsError
+        If the preset has no such front.
+    """
+    settings, preset, given = settings_of(name, changes)
+    if not isinstance(settings, Scenario):
+        limit = "has neither data nor key"
+        raise PlanSettingsError(
+            [ConfigProblem(name, "", "--front", f"{value:g}", limit)]
+        )
+    divisions = Coexistence()
+    at = settings.model_copy(
+        update={
+            "sweep": settings.sweep.model_copy(
+                update={"start": value, "stop": value, "points": 1}
+            )
+        }
+    )
+    listed = assumptions(at, preset, given) + assumptions(divisions, {}, set())
+    sizes = [n for n in settings.block_sizes if n]
+    made = fronts(at, value, max(sizes, default=0.0), divisions)
+    notes = (
+        *PRESETS[name].notes,
+        "divided transmission sends the same alphabet of data, hardly disturbed; a "
+        "larger alphabet would carry more bits per use",
+    )
+    return Plan(name, f"{PRESETS[name].title}: data against key", listed, made, notes)
 
 
 def plan_of(

@@ -4,23 +4,15 @@ A sweep is a scenario and a grid of some of its numbers. The grid is cut into
 chunks; the result of every chunk is a file whose name is the hash of what it rests
 on: the scenario, the grid, the task's code version and the chunk's number. A sweep
 that was killed finds the finished files and computes the rest only.
-
-`run_chunks` knows nothing of plans: it maps a function over items in processes, or
-on a Dask cluster, and yields results as they come. Processing a folder of captures
-is the same thing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -34,16 +26,16 @@ from scqc.core.errors import (
 from scqc.core.provenance import software_version
 from scqc.core.settings import Settings
 from scqc.plan.evaluate import evaluate_points
+from scqc.plan.optimise import check_variables, optimise_points
+from scqc.plan.overrides import settings_of
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario, Sweep, block_label, numeric_names
+from scqc.plan.workers import Workers, run_chunks
 from scqc.store.plan_tables import read_plan_table, write_plan_table
 
 #: Counts up with every change of what a point means; old results are not reused.
 MODEL_VERSION = 1
 _DONE = "points"
-
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 
 class Grid(Settings):
@@ -93,6 +85,82 @@ class Grid(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def read_axis(text: str) -> Sweep:
+    """Read an axis: ``variable=start:stop:points``, and ``:log`` if wanted.
+
+    Raises
+    ------
+    PlanSettingsError
+        If the text says something else.
+    """
+    variable, _, rest = text.partition("=")
+    start, stop, points, *spacing = (*rest.split(":"), "", "", "")[:4]
+    try:
+        return Sweep.model_validate(
+            {
+                "variable": variable.strip(),
+                "start": float(start),
+                "stop": float(stop),
+                "points": int(points),
+                "spacing": spacing[0] or "linear",
+            }
+        )
+    except ValueError as error:
+        limit = "write variable=start:stop:points, and :log for even ratios"
+        problem = ConfigProblem("sweep", "", "--grid", text, limit)
+        raise PlanSettingsError([problem]) from error
+
+
+def grid_of(
+    name: str,
+    changes: Sequence[str],
+    axes: Sequence[str],
+    optimise: Sequence[str] = (),
+) -> Grid:
+    """Return the grid around a preset.
+
+    Parameters
+    ----------
+    name : str
+    changes : sequence of str
+        ``key=value``.
+    axes : sequence of str
+        As `read_axis` takes them; the last part of a name is enough.
+    optimise : sequence of str
+        Names of numbers to optimise at every point.
+
+    Raises
+    ------
+    PlanSettingsError
+        If the preset has no key, or an axis or a variable is unknown.
+    """
+    settings, _, _ = settings_of(name, changes)
+    if not isinstance(settings, Scenario):
+        limit = "has no points to sweep; take one with a channel and a scheme"
+        raise PlanSettingsError([ConfigProblem("sweep", "", "preset", name, limit)])
+    known = numeric_names(settings)
+    read = [read_axis(axis) for axis in axes]
+    named = [
+        axis.model_copy(update={"variable": full_name(axis.variable, known)})
+        for axis in read
+    ]
+    grid = Grid(
+        scenario=settings,
+        axes=tuple(named),
+        optimise=tuple(full_name(one, known) for one in optimise),
+    )
+    check_grid(grid)
+    if grid.optimise:
+        check_variables(settings, grid.optimise)
+    return grid
+
+
+def full_name(name: str, known: Sequence[str]) -> str:
+    """Return the dotted name that ends with `name`, if only one does."""
+    ends = [one for one in known if one.rpartition(".")[2] == name]
+    return ends[0] if len(ends) == 1 else name
+
+
 def check_grid(grid: Grid) -> None:
     """Refuse axes that the scenario does not have.
 
@@ -128,8 +196,6 @@ def compute_chunk(grid: Grid, chunk: int) -> dict[str, Floats]:
     points = grid.points(chunk)
     sizes = tuple(dict.fromkeys((0.0, *grid.scenario.block_sizes)))
     if grid.optimise:
-        from scqc.plan.optimise import optimise_points
-
         return points | optimise_points(grid.scenario, points, sizes, grid.optimise)
     try:
         return points | columns_of(grid.scenario, points, sizes)
@@ -177,27 +243,6 @@ def _one_by_one(
         for name, values in found.items():
             out.setdefault(name, np.full(n, np.nan))[i] = values[0]
     return out
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Where chunks are computed.
-
-    Parameters
-    ----------
-    processes : int
-        Of this computer; 0 is one per core, 1 computes here.
-    dask : str
-        Address of a Dask scheduler instead; empty for none.
-    """
-
-    processes: int = 0
-    dask: str = ""
-
-    @property
-    def count(self) -> int:
-        """Processes that are started."""
-        return self.processes or os.cpu_count() or 1
 
 
 @dataclass(slots=True)
@@ -288,76 +333,22 @@ def read_sweep(grid: Grid, folder: Path) -> dict[str, Floats]:
     }
 
 
+def store_sweep(grid: Grid, folder: Path) -> Path:
+    """Write all points of a finished sweep into one table; return its path.
+
+    Raises
+    ------
+    CaptureError
+        If a chunk is missing, or the table cannot be written.
+    """
+    path = folder / f"sweep-{grid.digest(grid.n_chunks)}.h5"
+    facts = {"grid": grid.model_dump_json(), "shape": json.dumps(grid.shape)}
+    write_plan_table(path, {_DONE: read_sweep(grid, folder)}, facts)
+    return path
+
+
 def _store_chunk(task: tuple[Grid, int, Path]) -> Path:
     grid, chunk, path = task
     facts = {"grid": grid.model_dump_json(), "chunk": str(chunk)}
     write_plan_table(path, {_DONE: compute_chunk(grid, chunk)}, facts)
     return path
-
-
-def run_chunks(
-    function: Callable[[Item], Found], items: Sequence[Item], workers: Workers
-) -> Iterator[Found]:
-    """Map a function over items, in whatever order they are finished.
-
-    Parameters
-    ----------
-    function : callable
-        At the top level of a module: it is sent to other processes by name.
-    items : sequence
-    workers : Workers
-
-    Raises
-    ------
-    PlanSettingsError
-        If the Dask cluster is not installed or does not answer.
-    """
-    if workers.dask:
-        yield from _on_dask(function, items, workers.dask)
-    elif workers.count == 1 or len(items) < 2:
-        yield from map(function, items)
-    else:
-        yield from _in_processes(function, items, workers.count)
-
-
-def _in_processes(
-    function: Callable[[Item], Found], items: Sequence[Item], count: int
-) -> Iterator[Found]:
-    # Spawned, not forked: threads of numba and zmq do not survive a fork.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(count, len(items)), mp_context=context) as pool:
-        waiting = [pool.submit(function, item) for item in items]
-        try:
-            for one in as_completed(waiting):
-                yield one.result()
-        finally:
-            # A reader that stops early must not wait for all that is queued.
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _on_dask(
-    function: Callable[[Item], Found], items: Sequence[Item], address: str
-) -> Iterator[Found]:
-    client = _dask_client(address)
-    try:
-        from distributed import as_completed as as_done
-
-        waiting = client.map(function, list(items), pure=False)
-        for one in as_done(waiting):
-            yield one.result()
-    finally:
-        client.close()
-
-
-def _dask_client(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        limit = "needs the extra: pip install 'scqc[dask]'"
-        problem = ConfigProblem("plan", "", "--dask", address, limit)
-        raise PlanSettingsError([problem]) from error
-    try:
-        return Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        problem = ConfigProblem("plan", "", "--dask", address, f"no cluster: {error}")
-        raise PlanSettingsError([problem]) from error
