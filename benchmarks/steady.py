@@ -110,7 +110,12 @@ def steady(name: str, seconds: float, wait_s: float = 0.0) -> Samples:
         try:
             return _watch(made, seconds)
         except (ScqcError, RuntimeError, OSError) as error:
-            logs = "\n".join(f"{name}:\n{made.log(name)}" for name in made.running)
+            # Whoever ended has a moment to say why.
+            time.sleep(2.0)
+            logs = "\n".join(
+                f"{name}, exit code {process.poll()}:\n{made.log(name)}"
+                for name, process in made.running.items()
+            )
             raise RuntimeError(f"{error}\n{logs}") from error
 
 
