@@ -7,7 +7,6 @@ import math
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from scqc.core.rng import stream
 from sim_backends.optics.filters import correlate_add
@@ -39,11 +38,8 @@ class BandNoise:
         if 1.25 * width_hz >= rate_hz:
             prototype = np.ones(1)
         else:
-            count, beta = signal.kaiserord(
-                _ATTENUATION_DB, 0.125 * width_hz / (0.5 * rate_hz)
-            )
-            prototype = self.factor * signal.firwin(
-                count, 0.5625 * width_hz, window=("kaiser", beta), fs=rate_hz
+            prototype = self.factor * _low_pass(
+                0.5625 * width_hz / rate_hz, 0.125 * width_hz / rate_hz
             )
         per_phase = 4 * math.ceil(prototype.size / (4 * self.factor))
         padded = np.zeros(per_phase * self.factor)
@@ -72,6 +68,28 @@ class BandNoise:
         for source, out in zip(self._streams, (re, im), strict=True):
             source.fill(first, low)
             _interpolate(low, self.phases, start - first * factor, out)
+
+
+def _low_pass(cut: float, transition: float) -> NDArray[np.float64]:
+    """Return a Kaiser-windowed sinc of unit gain at zero frequency.
+
+    Length and window follow J. F. Kaiser, Proc. IEEE ISCAS, 20 (1974).
+
+    Parameters
+    ----------
+    cut, transition : float
+        Middle and width of the band edge [cycles per sample].
+
+    Returns
+    -------
+    ndarray, shape (n_taps,), float64 [1]
+    """
+    beta = 0.1102 * (_ATTENUATION_DB - 8.7)
+    span = (_ATTENUATION_DB - 7.95) / (2.285 * 2.0 * math.pi * transition)
+    count = math.ceil(span + 1.0)
+    at = np.arange(count) - 0.5 * (count - 1)
+    taps = np.sinc(2.0 * cut * at) * np.kaiser(count, beta)
+    return np.asarray(taps / taps.sum(), dtype=np.float64)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import signal, stats
 
 from sim_backends.optics.noise import KNOT_SAMPLES, BandNoise, Wander, WienerPhase, ramp
 from sim_backends.optics.normals import NormalStream
@@ -73,6 +73,17 @@ def test_band_noise_fills_the_band_and_nothing_else():
     assert power[inside].mean() == pytest.approx(1, abs=5 / math.sqrt(count))
     assert power[inside].std() < 1.3 / math.sqrt(N // 4000)
     assert power[outside].mean() < 10 ** (-6.0)
+
+
+@pytest.mark.parametrize(("width_hz", "rate_hz"), [(50e6, 400e6), (1e6, 1e9)])
+def test_band_filter_is_scipys_kaiser_window(width_hz, rate_hz):
+    """Made without scipy.signal, which takes a second to import."""
+    noise = BandNoise(1, "band", width_hz, rate_hz)
+    count, beta = signal.kaiserord(66.0, 0.125 * width_hz / (0.5 * rate_hz))
+    taps = signal.firwin(count, 0.5625 * width_hz, window=("kaiser", beta), fs=rate_hz)
+    made = noise.phases[:, ::-1].T.ravel() / math.sqrt(noise.factor)
+    assert np.allclose(made[: taps.size], taps, rtol=0.0, atol=1e-7 * taps.max())
+    assert not made[taps.size :].any()
 
 
 def test_band_noise_does_not_depend_on_the_piece():
