@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("scqc", deadline=None)
 settings.load_profile("scqc")
 
+# Fixtures that make a bench in the test's own process cheap.
+pytest_plugins = ("warm_kit",)
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("scqc")

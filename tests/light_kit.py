@@ -7,6 +7,7 @@ down from the signal model, symbols from the linear channel.
 import hashlib
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -284,6 +285,7 @@ class Talk:
     alice: CvAlice
     bob: CvBob
     messages: list[tuple[str, bytes]] = field(default_factory=list)
+    outbox: list[tuple[str, bytes]] | None = None
 
     def of(self, kind):
         """Return the messages of one kind, unpacked."""
@@ -291,14 +293,28 @@ class Talk:
         return [m for m in decoded if isinstance(m, kind)]
 
     def run(self, tamper: Tamper = lambda number, sender, data: data):
-        outbox = [("bob", m) for m in self.bob.start()]
-        while outbox:
-            sender, data = outbox.pop(0)
+        if self.outbox is None:
+            self.outbox = [("bob", m) for m in self.bob.start()]
+        while self.outbox:
+            sender, data = self.outbox.pop(0)
             data = tamper(len(self.messages), sender, data)
             self.messages.append((sender, data))
             peer, name = (self.alice, "alice") if sender == "bob" else (self.bob, "bob")
-            outbox += [(name, m) for m in peer.receive(data)]
+            self.outbox += [(name, m) for m in peer.receive(data)]
         return self
+
+    def moments(self):
+        """Run to the end; return copies of both parties before each message."""
+        copies = []
+
+        def note(number, sender, data):
+            copy = deepcopy(self)
+            copy.outbox.insert(0, (sender, data))
+            copies.append(copy)
+            return data
+
+        self.run(note)
+        return copies
 
 
 def talk(block, entropy_seed=1):

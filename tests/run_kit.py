@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from protocols.key_sink import KeySink, State, material
+from scqc import cli
 
 HOME = Path(__file__).resolve().parents[1]
 CONFIGS = HOME / "lab_configs"
@@ -23,6 +25,14 @@ def scqc(*arguments, timeout=120, **options):
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, cwd=HOME, **options
     )
+
+
+def scqc_here(*arguments):
+    """Run the command line in this process, as `scqc` does in one of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = cli.main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def _read_all(endpoint):

@@ -4,11 +4,14 @@ import json
 
 import pytest
 from photon_run_kit import SMALL
-from run_kit import CONFIGS, scqc
+from run_kit import CONFIGS, scqc_here
 
 from protocols.key_sink.sink import KeySink
 from scqc.runs.disk import block_bytes
 from scqc.runs.lab_config import load_config
+
+# The benches of this file live for a second: see warm_kit.
+pytestmark = pytest.mark.usefixtures("warm_processes", "undrawn")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_blocks_have_results_of_their_own(tmp_path, config, changes):
     path = tmp_path / "lab.toml"
     path.write_text(text)
     folder = tmp_path / "run"
-    found = scqc(
+    found = scqc_here(
         "run", path, "--payload", payload, "--blocks", 2, "--out", folder, "--json"
     )
     said = json.loads(found.stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_kit import CONFIGS, HOME, PAYLOAD, assert_no_key, mode_of, scqc
+from run_kit import CONFIGS, HOME, PAYLOAD, assert_no_key, mode_of, scqc, scqc_here
 
 from dsp.pulse import finite_pulse
 from dsp.settings import FrameLayout
@@ -28,6 +28,8 @@ from scqc.store.alice_record import read_alice_record
 from scqc.store.results import read_transcript
 from scqc.store.sealed_reader import open_capture
 
+# The benches of this file live for a second: see warm_kit.
+pytestmark = pytest.mark.usefixtures("warm_processes", "undrawn")
 NOTE = CONFIGS / "payload.txt"
 FIELDS = (
     "classical.ber_raw",
@@ -272,7 +274,7 @@ def test_payload_too_large_is_refused_before_any_light(tmp_path, monkeypatch):
     payload.write_bytes(bytes(1 << 20))
     config = CONFIGS / "cv_quick.toml"
     start = time.monotonic()
-    done = scqc("run", config, "--payload", payload, "--out", tmp_path / "r")
+    done = scqc_here("run", config, "--payload", payload, "--out", tmp_path / "r")
     assert done.returncode == 2
     # 2 bursts of 9 frames with 1030 bytes each.
     assert str(2 * 9 * 1030) in done.stderr
@@ -313,7 +315,7 @@ def test_a_fault_ends_with_exit_code_and_journal(tmp_path):
     fault = 'scope = [{ at = "fetch", kind = "drop-connection", count = 99 }]'
     config.write_text(with_fault(fault))
     options = ("--payload", NOTE, "--json", "--out", tmp_path / "r")
-    done = scqc("run", config, *options)
+    done = scqc_here("run", config, *options)
     assert done.returncode == 4, done.stderr + done.stdout
     assert "error" in json.loads(done.stdout)
     assert "error" in (tmp_path / "r" / "journal.jsonl").read_text()
@@ -360,7 +362,7 @@ def test_a_killed_capture_is_salvaged_and_processed(tmp_path):
         time.sleep(0.02)
     assert "ended without leaving the bench" in journal.read_text()
     part, saved = folder / "capture.h5.part", folder / "saved.h5"
-    done = scqc("inspect", part, "--salvage", saved, "--json")
+    done = scqc_here("inspect", part, "--salvage", saved, "--json")
     assert done.returncode == 0, done.stderr
     result = offline.process_capture(saved, tmp_path / "p", Silent())
     symbols = 9 * 5632
@@ -381,6 +383,6 @@ def test_damaged_capture_gives_no_key(finished, tmp_path):
     data[len(data) // 2] ^= 0x10
     broken = tmp_path / "capture.h5"
     broken.write_bytes(data)
-    done = scqc("process", broken, "--json", "--out", tmp_path / "r")
+    done = scqc_here("process", broken, "--json", "--out", tmp_path / "r")
     assert done.returncode == 9, done.stdout + done.stderr
     assert_no_key(tmp_path / "r")

@@ -30,6 +30,8 @@ from scqc.store import alice_record
 from scqc.store.alice_record import read_alice_record
 from scqc.store.slot_record import SlotRecordWriter, read_slot_record
 
+# The benches of this file live for a second: see warm_kit.
+pytestmark = pytest.mark.usefixtures("warm_processes", "undrawn")
 PAYLOAD = b"arrives all the same"
 
 

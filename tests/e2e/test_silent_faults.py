@@ -11,6 +11,9 @@ from scqc.runs.freshness import FreshRecords
 from scqc.runs.lab_config import LoadedConfig, parse_config
 from scqc.runs.progress import Silent
 
+# The benches of this file live for a second: see warm_kit.
+pytestmark = pytest.mark.usefixtures("warm_processes", "undrawn")
+
 # Records of a burst come in threes; the probe is the first burst.
 SHOT_OF_PROBE, SIGNAL_OF_BURST, SHOT_OF_BURST = 1, 3, 4
 

@@ -9,6 +9,8 @@ from scqc.runs.lab_config import LoadedConfig, parse_config
 from scqc.runs.progress import Silent
 
 OTHER = ('driver = "keysight.m8190a"', 'driver = "tektronix.awg70000"')
+# The benches of this file live for a second: see warm_kit.
+pytestmark = pytest.mark.usefixtures("warm_processes", "undrawn")
 # Half a volt of full scale instead of 0.7 V: the amplifiers make up for it.
 PHOTON = (
     OTHER,

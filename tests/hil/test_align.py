@@ -20,7 +20,7 @@ from scqc.runs.parties.probes import photon_probes
 from scqc.runs.photon.receive import receiver_settings
 from scqc.runs.progress import Silent
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 CV = (CONFIGS / "cv_quick.toml").read_text()
 CV = CV.replace("frames_per_burst = 9 ", "frames_per_burst = 4 ")
 RECORDS_CV, CLOCK_PPM = 4, 12.0

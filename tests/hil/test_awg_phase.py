@@ -15,7 +15,7 @@ from scqc.core.errors import ConfigError, RangeError, StateError
 from scqc.core.records import Waveform
 from scqc.runs.lab_config import parse_config
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 
 WIRING = {"tx.im": "awg:1", "tx.pm": "awg:2", "rx.phase": "phase:2"}
 STEP_V = 0.7 / 4094

@@ -11,7 +11,7 @@ from scqc.cli.monitor_view import monitor_view
 from scqc.core.records import Trace
 from scqc.runs.monitor import Look, Value, drawn, noise_values
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 CV, DV = "lab_configs/cv_full_bench.toml", "lab_configs/dv_quick.toml"
 
 

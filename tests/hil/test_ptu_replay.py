@@ -24,7 +24,7 @@ from scqc.core.errors import (
 from scqc.core.records import TimeTags
 from scqc.store.ptu import write_ptu
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 
 ROOT = Path(__file__).parents[2]
 TWO = hal.TaggerConfig({1: hal.TaggerChannel(), 3: hal.TaggerChannel(delay_ps=700)})

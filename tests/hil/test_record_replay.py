@@ -11,7 +11,7 @@ from scqc.runs import devices
 from scqc.runs.lab_config import load_config
 from sim_backends.wire.replay import Message, Script, read_transcript
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 CV, DV = "lab_configs/cv_full_bench.toml", "lab_configs/dv_quick.toml"
 
 

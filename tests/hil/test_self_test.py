@@ -10,7 +10,7 @@ from scqc.runs import devices
 from scqc.runs.lab_config import load_config
 from sim_backends.wire.scpi import Command
 
-pytestmark = pytest.mark.hil
+pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 
 
 def failing(device, code):
