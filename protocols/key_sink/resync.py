@@ -114,17 +114,25 @@ class Resync:
         return msgspec.msgpack.encode(self._mine)
 
     def _marks(self) -> list[BlockMark]:
-        """Tell of all blocks in step, and of as many others as there is room for.
+        """Tell of the blocks that matter, and of as many others as there is room for.
 
-        Of one that is left out the peer asks, and hears that it is held.
+        Those are the ones that wait for the peer's word, and of each pool in step the
+        oldest, where it is spent from. Of one that is left out the peer asks, and
+        hears that it is held.
         """
         found = [e for e in entries.unspent(self._sink.db) if e.purpose not in KEPT]
-        must = [e for e in found if e.purpose in IN_STEP or e.state == State.VERIFIED]
+        must = [e for e in found if e.state == State.VERIFIED]
+        pools: dict[tuple[str, str], list[KeyEntry]] = {}
+        for entry in found:
+            if entry.purpose in IN_STEP and entry.state != State.VERIFIED:
+                pools.setdefault((entry.purpose, entry.direction), []).append(entry)
+        for pool in pools.values():
+            must += pool[: MAX_BLOCKS // 8]
         room = MAX_BLOCKS - len(must)
         if room < 0:
             raise KeySinkError(
-                f"key sink {self._sink.path}: {len(must)} blocks in step, at most "
-                f"{MAX_BLOCKS} can be told of; `scqc keys burn` some with --id"
+                f"key sink {self._sink.path}: {len(must)} blocks wait for the peer, at "
+                f"most {MAX_BLOCKS} can be told of; `scqc keys burn` some with --id"
             )
         serials = {e.serial for e in must}
         rest = [e for e in found if e.serial not in serials]

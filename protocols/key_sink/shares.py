@@ -28,6 +28,8 @@ class ShareSettings(Settings):
     # Tags that a block pays for in advance, per direction: those of the next block, two
     # at most, and one of a greeting [1].
     tags_per_block: int = Field(default=3, ge=0, le=1024)
+    # Tags in stock, per direction, above which a block pays for none [1].
+    tags_in_stock: int = Field(default=4096, ge=0, le=1 << 20)
     # Of what is left, for messages [1]; by default all or nothing, by the scheme.
     message_share: float | None = Field(default=None, ge=0.0, le=1.0)
 
@@ -71,6 +73,23 @@ def share(key: KeyBlock, settings: ShareSettings, *, messages: bool) -> list[Poo
         out.append(PoolKey(piece, purpose, direction))
         at += n_bits
     return out
+
+
+def refill_tags(available_bits: int, settings: ShareSettings) -> int:
+    """Return how many tags per direction the key of a block is to pay for [1].
+
+    The pools of tags would grow without end, a block's worth after the other, if a
+    block always paid for more than the next one costs.
+
+    Parameters
+    ----------
+    available_bits : int
+        Authentication pad in the poorer direction [bit].
+    settings : ShareSettings
+    """
+    if available_bits >= TAG_PAD_BITS * settings.tags_in_stock:
+        return 0
+    return settings.tags_per_block
 
 
 def share_sizes(

@@ -160,6 +160,10 @@ class KeySink:
         """Return all entries, erased ones included, without their bits."""
         return entries.find(self.db)
 
+    def pools_of(self, run_uuid: str, block: int) -> Entries:
+        """Return the pools that one distilled block filled."""
+        return entries.of_block(self.db, run_uuid, block)
+
     def available_bits(
         self,
         purpose: str = KEY_PURPOSE,

@@ -25,12 +25,17 @@ class TagPads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyStart(Message, frozen=True):
-    """Bob: he has received so many bursts of a block, and has spent these pads."""
+    """Bob: he has received so many bursts of a block, and has spent these pads.
+
+    `refill_tags` is how many tags per direction the key is to pay for in advance:
+    both ends cut it alike, and a stock that is full takes no more.
+    """
 
     run_uuid: RunName
     block: Count
     n_bursts: Count
     pads: TagPads
+    refill_tags: Annotated[int, Meta(ge=0, le=1024)]
 
 
 class KeyReady(Message, frozen=True):

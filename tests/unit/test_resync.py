@@ -281,9 +281,14 @@ def test_more_key_than_can_be_told_of_costs_nothing(sinks, monkeypatch):
     assert sinks[0].available_bits() == 8 * 1024
     # What the other end did not list is asked for, and settled the next time.
     assert meet(*sinks) == [0, 0]
-    monkeypatch.setattr(resync, "MAX_BLOCKS", 9)
-    with pytest.raises(KeySinkError, match="10 blocks in step"):
-        Resync(sinks[0], TO_BOB).describe()
+    # Of a pool in step the oldest are told of, where it is spent: the rest waits.
+    monkeypatch.setattr(resync, "MAX_BLOCKS", 16)
+    sinks[0].spend(PAD_PURPOSE, TO_BOB, 100)
+    assert meet(*sinks) == [0, 0]
+    left = [sink.available_bits(PAD_PURPOSE, TO_BOB) for sink in sinks]
+    assert left == [8 * 1024 - 100] * 2
+    ranges = sinks[0].spend(PAD_PURPOSE, TO_BOB, 2000).ranges
+    assert sinks[1].follow(PAD_PURPOSE, TO_BOB, ranges).bits.size == 2000
 
 
 def test_steps_out_of_order_are_refused(sinks):

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from protocols.key_sink.schedule import BLOCK_PAD_BITS, TAG_PAD_BITS
-from protocols.key_sink.shares import ShareSettings, share, share_sizes
+from protocols.key_sink.shares import ShareSettings, refill_tags, share, share_sizes
 from tests.sink_kit import TO_ALICE, TO_BOB, key_block, packed
 
 
@@ -61,6 +61,14 @@ def test_a_block_pays_by_default_for_the_next_and_for_a_greeting():
         if p == "authentication"
     }
     assert min(refill.values()) >= BLOCK_PAD_BITS + TAG_PAD_BITS
+
+
+@pytest.mark.parametrize(
+    ("available_bits", "tags"), [(0, 3), (1279, 3), (1280, 0), (10**9, 0)]
+)
+def test_a_full_stock_of_tags_takes_no_more(available_bits, tags):
+    settings = ShareSettings(tags_in_stock=10)
+    assert refill_tags(available_bits, settings) == tags
 
 
 @pytest.mark.parametrize("wrong", [{"tags_per_block": -1}, {"message_share": 1.1}])

@@ -194,7 +194,7 @@ class BobService(Service):
             received = self._scheme.receive(stored, told[1], told[2])
             bob = self._key(captured, received, asker, told[2])
         level = before, sink_level(config, self.sink)
-        places = captured, told[0]
+        places = captured, told[0], self.sink
         block = finish_block(config, received, bob, (None, level), places)
         return finish_run([block], config, captured.folder, told[2], told[1], told[0])
 

@@ -12,12 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from protocols.key_sink.records import PoolKey
+from protocols.key_sink.records import AUTHENTICATION_PURPOSE, PoolKey
+from protocols.key_sink.shares import ShareSettings, refill_tags
 from protocols.key_sink.sink import KeySink
 from protocols.messages.distil import KeyReady, KeyStart
 from protocols.messages.session import KeyConfirmed
 from protocols.messages.wire import decode, encode
-from protocols.schemes.transcript import NOTHING_SAID, LinkKeys, Opening
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    NOTHING_SAID,
+    LinkKeys,
+    Opening,
+)
 from scqc.core.errors import PeerError, ScqcError
 from scqc.runs.parties.block import BlockName
 from scqc.runs.parties.link import Asker
@@ -59,7 +66,7 @@ class SchemeBob(SchemeParty, Protocol):
 
 
 #: Cuts a finished party's key into the pools of its sink.
-Shares = Callable[[BlockName, SchemeParty], list[PoolKey]]
+Shares = Callable[[BlockName, SchemeParty, int], list[PoolKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +82,40 @@ class Store:
     accept : callable, optional
         Told of the party before its key is stored: the last moment at which the peer
         cannot know that the block has arrived.
+    settings : ShareSettings
     """
 
     sink: KeySink
     shares: Shares = field(repr=False)
     simulated: bool
     accept: Callable[[SchemeParty], None] | None = field(default=None, repr=False)
+    settings: ShareSettings = field(default_factory=ShareSettings)
 
-    def keep(self, name: BlockName, party: SchemeParty, *, confirmed: bool) -> int:
-        """Store the key of a party; return its length [bit]."""
+    def refill_tags(self) -> int:
+        """Return how many tags per direction the next key is to pay for [1]."""
+        available = [
+            self.sink.available_bits(AUTHENTICATION_PURPOSE, way, self.simulated)
+            for way in (ALICE_TO_BOB, BOB_TO_ALICE)
+        ]
+        return refill_tags(min(available), self.settings)
+
+    def keep(
+        self, name: BlockName, party: SchemeParty, tags: int, *, confirmed: bool
+    ) -> int:
+        """Store the key of a party; return its length [bit].
+
+        Parameters
+        ----------
+        name : BlockName
+        party : SchemeParty
+        tags : int
+            That it pays for in advance, per direction, as both ends agreed [1].
+        confirmed : bool
+            Whether the peer is known to hold it.
+        """
         if self.accept is not None:
             self.accept(party)
-        keys = self.shares(name, party)
+        keys = self.shares(name, party, tags)
         if keys:
             self.sink.store(keys, confirmed=confirmed)
         return sum(part.key.n_bits for part in keys)
@@ -146,7 +175,10 @@ class BobDistiller:
         # detections would tell the difference of two padded messages.
         sink.claim(name.run_uuid, name.number)
         pads = spend_pads(sink, simulated=self._store.simulated)
-        start = encode(KeyStart(name.run_uuid, name.number, n_bursts, pads.ranges))
+        tags = self._store.refill_tags()
+        start = encode(
+            KeyStart(name.run_uuid, name.number, n_bursts, pads.ranges, tags)
+        )
         (ready,) = self._one(self._asker.ask("key", block, [start]))
         if not isinstance(decode(ready), KeyReady):
             raise PeerError("key: Alice is not ready for this block")
@@ -156,7 +188,7 @@ class BobDistiller:
             said += [SentMessage("bob", frame) for frame in frames]
             if bob.finished:
                 # On disk before Alice can know of it: she may use hers at once.
-                stored_bits = self._store.keep(name, bob, confirmed=False)
+                stored_bits = self._store.keep(name, bob, tags, confirmed=False)
             answers = self._asker.ask("key", block, frames)
             if bob.finished:
                 self._check_confirmation(name, pads, answers)
@@ -193,11 +225,14 @@ class Begun:
     name : BlockName
     party : SchemeParty
     pads : BlockPads
+    tags : int
+        That its key pays for in advance, per direction [1].
     """
 
     name: BlockName
     party: SchemeParty = field(repr=False)
     pads: BlockPads = field(repr=False)
+    tags: int
 
 
 #: Makes Alice of the scheme for a block that Bob wants distilled; the words with
@@ -263,12 +298,12 @@ class AliceDistiller:
         except ScqcError as error:
             self._done(name, error)
             raise
-        self._begun = Begun(name, party, pads)
+        self._begun = Begun(name, party, pads, start.refill_tags)
 
     def _finish(self, begun: Begun) -> bytes:
         """Bob's last tag says that he has stored his key: store ours, and say so."""
         self._begun = None
-        self._store.keep(begun.name, begun.party, confirmed=True)
+        self._store.keep(begun.name, begun.party, begun.tags, confirmed=True)
         word = encode(confirmation(begun.name, begun.pads.confirmation))
         self._done(begun.name, begun.party)
         return word

@@ -12,10 +12,10 @@ from scqc.runs.photon.config import PhotonConfig
 
 
 def shares_of(config: LabConfig) -> Shares:
-    """Return what cuts a party's key into pools."""
+    """Return what cuts a party's key into pools, for so many tags in advance."""
     messages = isinstance(config, PhotonConfig) and config.carries_payload
 
-    def shares(name: BlockName, party: SchemeParty) -> list[PoolKey]:
+    def shares(name: BlockName, party: SchemeParty, tags: int) -> list[PoolKey]:
         packed, n_bits = party.key()
         key = KeyBlock(
             identifier=name.link,
@@ -25,6 +25,7 @@ def shares_of(config: LabConfig) -> Shares:
             simulated=config.sim is not None,
             provenance={"run_uuid": name.run_uuid, "block": str(name.number)},
         )
-        return share(key, config.keys, messages=messages)
+        settings = config.keys.model_copy(update={"tags_per_block": tags})
+        return share(key, settings, messages=messages)
 
     return shares

@@ -70,7 +70,8 @@ def bob_light(
 
 def store_of(config: LabConfig, sink: KeySink) -> Store:
     """Return a party's sink with the shares of the config."""
-    return Store(sink, shares_of(config), config.sim is not None)
+    simulated = config.sim is not None
+    return Store(sink, shares_of(config), simulated, settings=config.keys)
 
 
 def both_ends(

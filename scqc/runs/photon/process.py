@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.key_sink.records import PAD_PURPOSE
 from protocols.key_sink.schedule import SinkLevel
+from protocols.key_sink.sink import KeySink
 from protocols.schemes.photon_alice import PhotonAlice
 from protocols.schemes.photon_bob import PhotonBob
 from protocols.schemes.transcript import NOTHING_SAID
@@ -26,7 +27,6 @@ from scqc.runs.offline import Told
 from scqc.runs.parties.alice import NextBlock
 from scqc.runs.parties.block import ALICE_NAME, RECEIVED_NAME, BlockName
 from scqc.runs.parties.bob import Captured
-from scqc.runs.parties.keys import shares_of
 from scqc.runs.parties.pair import Pair, both_ends
 from scqc.runs.parties.photon_alice import read_block
 from scqc.runs.parties.photon_bob import PhotonReceived
@@ -191,7 +191,9 @@ def distil_photon(
         alice, bob = pair.distil(received, captured, captured.folder)
     sent = Sent(_checked(alice), prepared, message.payload)
     level = (before, sink_level(config, sinks[0]))
-    return finish_block(config, received, bob, (sent, level), (captured, journal))
+    return finish_block(
+        config, received, bob, (sent, level), (captured, journal, sinks[0])
+    )
 
 
 def finish_block(
@@ -199,7 +201,7 @@ def finish_block(
     received: PhotonReceived,
     bob: Any,
     known: tuple[Sent | None, tuple[SinkLevel, SinkLevel]],
-    places: tuple[Captured, Journal],
+    places: tuple[Captured, Journal, KeySink],
 ) -> BlockResult:
     """Deliver the message of a block, and gather what is known of it.
 
@@ -209,18 +211,17 @@ def finish_block(
     received : PhotonReceived
     bob : PhotonBob
     known : tuple of Sent, or None in Bob's program, and of levels before and after
-    places : tuple of Captured and Journal
+    places : tuple of Captured, Journal and the party's KeySink
     """
-    captured, journal = places
+    captured, journal, sink = places
     number = captured.name.number
     delivered = delivered_message(bob)
     if delivered is not None:
         _write_secret(captured.folder / RECEIVED_NAME, delivered)
         journal.write("payload", f"block {number}: {len(delivered)} bytes delivered")
     refilled = 0
-    shares = shares_of(config)(captured.name, bob)
-    for part in shares:
-        n, what = part.key.n_bits, f"{part.purpose} {part.direction}".strip()
+    for part in sink.pools_of(captured.name.run_uuid, number):
+        n, what = part.n_bits, f"{part.purpose} {part.direction}".strip()
         journal.write("key", f"block {number}: {n} bits stored as {what} at each end")
         refilled += n if part.purpose == PAD_PURPOSE else 0
     sent, levels = known
