@@ -15,7 +15,7 @@ import numpy as np
 
 from protocols.security.key_limits import Cause, Turn, turning_points
 from scqc.core.errors import ModelRangeError
-from scqc.plan.evaluate import evaluate_points
+from scqc.plan.evaluate import Evaluated, evaluate_points
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario
 
@@ -71,7 +71,7 @@ def what_limits(
     """
     x, variable = scenario.sweep.values, scenario.sweep.variable
     found = evaluate_points(scenario, {variable: x}, (block_size,))
-    best = int(np.argmax(found.balance_bits[block_size]))
+    best = int(np.argmax(found.balance_bits[block_size] / _scale(found)))
     point = {variable: x[best : best + 1]}
     loss_db = float(found.channel.total_loss_db[best])
     causes = [_loss(scenario, point, block_size, loss_db)]
@@ -80,6 +80,12 @@ def what_limits(
         causes.append(_block(scenario, point, block_size))
     where = {variable: float(x[best])}
     return tuple(_row(turn) | {"at": where} for turn in turning_points(causes))
+
+
+def _scale(found: Evaluated) -> Floats:
+    """Return what a balance is compared with: a long link is not near to a key."""
+    name = "holevo_bits_per_use" if "snr" in found.columns else "gain_signal"
+    return np.maximum(found.columns[name], 1e-300)
 
 
 def least_block(scenario: Scenario, value: float) -> float | None:

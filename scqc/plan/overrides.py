@@ -6,6 +6,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -105,9 +106,11 @@ def _read(
 def _value(text: str) -> Any:
     """Read a value as TOML; what is none is a word."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    # No setting is a date by itself; those that hold one read the text.
+    return text if isinstance(value, date | time) else value
 
 
 def _switch_kinds(
@@ -123,6 +126,34 @@ def _switch_kinds(
             old = values.get(part, {})
             values[part] = {k: v for k, v in old.items() if k in model.model_fields}
             values[part]["kind"] = kind
+            if part == "channel":
+                _sweep_anew(values, model, str(kind))
+
+
+def _sweep_anew(values: dict[str, Any], model: type[BaseModel], kind: str) -> None:
+    """Sweep a number that the new channel has."""
+    part, _, name = values.get("sweep", {}).get("variable", "").partition(".")
+    if part == "channel" and name not in model.model_fields:
+        values["sweep"] = dict(_SWEEPS[kind])
+
+
+_SWEEPS: dict[str, dict[str, Any]] = {
+    "fibre": {"variable": "channel.length_km", "start": 0.0, "stop": 200.0},
+    "downlink": {"variable": "channel.altitude_km", "start": 150.0, "stop": 3000.0},
+    "horizontal": {"variable": "channel.distance_m", "start": 100.0, "stop": 2e4},
+    "radio": {
+        "variable": "channel.distance_m",
+        "start": 0.1,
+        "stop": 1000.0,
+        "spacing": "log",
+    },
+    "inter-satellite": {
+        "variable": "channel.distance_km",
+        "start": 10.0,
+        "stop": 1e4,
+        "spacing": "log",
+    },
+}
 
 
 def _members(field: FieldInfo) -> dict[str, type[BaseModel]]:

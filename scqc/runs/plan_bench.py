@@ -1,0 +1,326 @@
+"""From a plan to a bench: a lab config that runs it, and what the run must find.
+
+The simulated bench adds excess noise of its own: phase noise that the pilots leave,
+tails of the tones, steps of the converter. Its lasers are set so that the residual
+phase is the plan's, and the channel's noise is what is left of the plan's after the
+rest. So the plan and the run speak of the same light.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import erfc
+
+from protocols.security.composable import split_epsilon
+from protocols.security.cv_finite import Block, ledger_key
+from scqc.core.errors import ConfigProblem, ModelRangeError, PlanSettingsError
+from scqc.plan.channel_settings import FibreChannel
+from scqc.plan.channels import channel_points
+from scqc.plan.cv import CvPoints, cv_points
+from scqc.plan.overrides import settings_of
+from scqc.plan.scenario import Scenario
+from scqc.plan.scheme_settings import CvScheme
+from scqc.plan.values import Values
+from scqc.runs.config_text import as_toml, refuse_existing, write_new_file
+from scqc.runs.cv_config import CvConfig
+from scqc.runs.expected import expected, phase_noise
+from scqc.runs.lab_config import parse_config
+from scqc.runs.new_config import draft
+from scqc.runs.transmit import burst_symbols, displacement_sqrt_snu, expected_budget
+from scqc.store.files import write_atomically
+
+#: Half-width of an interval in standard deviations: one run in ten thousand.
+_SIGMAS = 3.9
+#: How far models may be off: of the transmittance, of the bench's own noise, of the
+#: efficiency of the reconciliation (its rates lie on a grid).
+_OFF_T, _OFF_XI, _OFF_BETA = 0.005, 0.25, 0.06
+_BURST_SYMBOLS, _FRAME_SYMBOLS = 1_000_000, 5632
+_SMALL_BLOCK = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What a run must find.
+
+    Parameters
+    ----------
+    value, low, high : float
+        In the unit of the quantity.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def holds(self, found: float) -> bool:
+        """Return whether a value lies within."""
+        return self.low <= found <= self.high
+
+
+def write_lab_config(path: Path, preset: str, changes: Sequence[str]) -> list[Path]:
+    """Write a lab config for a plan, and beside it what its run must find.
+
+    Parameters
+    ----------
+    path : Path
+        Of the config; must not exist.
+    preset : str
+        With a fibre channel and the Gaussian scheme.
+    changes : sequence of str
+        As for `scqc.plan.make.make_plan`.
+
+    Returns
+    -------
+    list of Path
+        The config, and ``…-expected.json``.
+
+    Raises
+    ------
+    ConfigError
+        If the plan is not one that a bench can run, or the file exists.
+    """
+    refuse_existing(path)
+    settings, _, _ = settings_of(preset, changes)
+    scenario = _runnable(preset, settings)
+    config = lab_config(scenario)
+    write_new_file(path, as_toml(config))
+    intervals = expected_run(scenario, config)
+    beside = path.with_name(f"{path.stem}-expected.json")
+    shown = {
+        name: {"value": i.value, "low": i.low, "high": i.high}
+        for name, i in intervals.items()
+    }
+    write_atomically(beside, iter([json.dumps(shown, indent=2).encode(), b"\n"]))
+    return [path, beside]
+
+
+def lab_config(scenario: Scenario) -> CvConfig:
+    """Return the config of a simulated bench that runs a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Of `_runnable` kind; the smallest block size is what one run sends.
+
+    Raises
+    ------
+    PlanSettingsError
+        If the bench's own noise is above the plan's.
+    """
+    raw = tomllib.loads(draft("cv", [], simulated=True).text)
+    scheme, channel = scenario.scheme, scenario.channel
+    if not isinstance(scheme, CvScheme) or not isinstance(channel, FibreChannel):
+        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv over fibre")
+    _fill(raw, scenario, scheme, channel)
+    linewidth_hz = _linewidth_hz(raw, scheme.phase_variance_rad2)
+    raw["sim"]["laser"] = {"linewidth_hz": linewidth_hz}
+    raw["sim"]["lo"] = {"linewidth_hz": linewidth_hz}
+    own = _own_noise(_config(raw))
+    if own > scheme.excess_noise_snu:
+        limit = f"the bench itself makes {own:.4g} SNU; nearest valid value {own:.4g}"
+        raise _unfit("scheme", "excess_noise_snu", scheme.excess_noise_snu, limit)
+    raw["sim"]["channel"]["excess_noise_snu"] = scheme.excess_noise_snu - own
+    return _config(raw)
+
+
+def expected_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
+    """Return the intervals of a run: transmittance, noise, errors, key.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    config : CvConfig
+        From `lab_config`.
+
+    Returns
+    -------
+    dict of str to Interval
+        ``transmittance`` [1], ``xi_snu`` [SNU], ``ber_raw`` [1], ``gain`` [1]: power
+        from the channel's input to one quadrature, ``secret_bits_per_symbol`` [bit].
+    """
+    scheme, points = scenario.scheme, _points(scenario)
+    if not isinstance(scheme, CvScheme):
+        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+    symbols = config.link.bursts * burst_symbols(config)
+    t = float(np.ravel(points.link.transmittance)[0])
+    xi = float(np.ravel(np.asarray(points.link.xi_snu) + points.link.phase_xi_snu)[0])
+    gain, nu, raw = 0.5 * scheme.efficiency * t, scheme.electronic_snu, 2.0 * symbols
+    rest = 1.0 + nu + gain * xi
+    slope = 4.0 * rest / (raw * scheme.modulation_snu * gain)
+    shots = 2.0 / raw * ((1.0 + nu) ** 2 + nu**2)
+    off_t = t * (_SIGMAS * math.sqrt(slope + shots) + _OFF_T)
+    wide = _SIGMAS * math.sqrt(2.0 / raw * (rest**2 + (1.0 + nu) ** 2)) / gain
+    off_xi = wide + _OFF_XI * xi
+    return {
+        "transmittance": Interval(t, t - off_t, t + off_t),
+        "xi_snu": Interval(xi, xi - off_xi, xi + off_xi),
+        "gain": Interval(
+            gain,
+            0.5 * scheme.efficiency * (t - off_t),
+            0.5 * scheme.efficiency * (t + off_t),
+        ),
+        "ber_raw": _bit_errors(config, gain, rest + gain * scheme.modulation_snu),
+        "secret_bits_per_symbol": _key(scheme, points, float(symbols), (off_t, off_xi)),
+    }
+
+
+def _runnable(preset: str, settings: object) -> Scenario:
+    if not isinstance(settings, Scenario):
+        raise _unfit("", "preset", preset, "has no light to send")
+    scheme, channel = settings.scheme, settings.channel
+    if not isinstance(channel, FibreChannel):
+        raise _unfit("channel", "kind", channel.kind, "a bench runs fibre")
+    if not isinstance(scheme, CvScheme):
+        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+    wanted = {
+        "detection": "heterodyne",
+        "direction": "reverse",
+        "trust_phase": False,
+        "displaced_axes": "both",
+    }
+    for key, value in wanted.items():
+        if getattr(scheme, key) != value:
+            limit = f"the bench has {value!r} only"
+            raise _unfit("scheme", key, getattr(scheme, key), limit)
+    return settings
+
+
+def _fill(
+    raw: dict[str, Any], scenario: Scenario, scheme: CvScheme, channel: FibreChannel
+) -> None:
+    """Put a scenario's numbers into a config's tables."""
+    symbols = min((n for n in scenario.block_sizes if n), default=8e6)
+    small = symbols < _SMALL_BLOCK
+    bursts = 2 if small else max(1, round(symbols / _BURST_SYMBOLS))
+    raw["link"] |= {"bursts": bursts, "symbol_rate_hz": scenario.symbol_rate_hz}
+    raw["classical"] |= {
+        "psk": scheme.psk,
+        "fec_rate": scheme.fec_rate,
+        "target_raw_ber": scheme.target_raw_ber,
+        "frames_per_burst": max(1, round(symbols / bursts / _FRAME_SYMBOLS)),
+    }
+    raw["security"] |= {
+        "v_a_snu": scheme.modulation_snu,
+        "detector_efficiency": scheme.efficiency,
+        "trusted_detector": scheme.trust_efficiency,
+        "epsilon": scheme.epsilon,
+        "disclosed_symbols": 10_000 if small else 80_000,
+        "code_size": 256 if small else 2560,
+    }
+    fixed_db = channel.fixed_loss_db
+    length_km = max(channel.length_km, 1e-3)
+    raw["sim"]["channel"] = {
+        "length_km": length_km,
+        "attenuation_db_per_km": channel.attenuation_db_per_km + fixed_db / length_km,
+        "excess_noise_snu": 0.0,
+    }
+    raw["sim"]["receiver"] = {
+        "efficiency": scheme.efficiency,
+        "electronic_noise_snu": scheme.electronic_snu,
+        "cmrr_db": 40.0,
+    }
+    t = 10.0 ** (-0.1 * (channel.length_km * channel.attenuation_db_per_km + fixed_db))
+    raw["alice"]["transmitter"]["expected_transmittance"] = t
+
+
+def _config(raw: dict[str, Any]) -> CvConfig:
+    """Read the tables as if they stood in a file."""
+    made = CvConfig.model_validate(raw)
+    read = parse_config(as_toml(made), "plan")
+    if not isinstance(read, CvConfig):
+        raise _unfit("link", "scheme", made.link.scheme, "not the Gaussian scheme")
+    return read
+
+
+def _linewidth_hz(raw: dict[str, Any], wanted_rad2: float) -> float:
+    """Return the linewidth of both lasers that leaves the wanted phase variance."""
+
+    def left(linewidth_hz: float) -> float:
+        lasers = {"linewidth_hz": linewidth_hz}
+        sim = raw["sim"] | {"laser": lasers, "lo": lasers}
+        config = CvConfig.model_validate(raw | {"sim": sim})
+        return phase_noise(config, _sim(config)).smoothed_rad2
+
+    low, high = 1e-3, 1e6
+    if not left(low) <= wanted_rad2 <= left(high):
+        limit = f"must be {left(low):.3g} to {left(high):.3g} on this bench"
+        raise _unfit("scheme", "phase_variance_rad2", wanted_rad2, limit)
+    for _ in range(50):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if left(middle) < wanted_rad2 else (low, middle)
+    return high
+
+
+def _own_noise(config: CvConfig) -> float:
+    """Return the bench's excess noise besides that of the phase [SNU]."""
+    found = expected(config, _sim(config))
+    return found.xi_tails_snu + found.xi_converter_snu
+
+
+def _sim(config: CvConfig) -> Any:
+    if config.sim is None:
+        raise _unfit("sim", "sim", "absent", "a plan's bench is simulated")
+    return config.sim
+
+
+def _points(scenario: Scenario) -> CvPoints:
+    scheme = scenario.scheme
+    if not isinstance(scheme, CvScheme):
+        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+    channel = channel_points(scenario.channel, Values(scenario.channel, {}, (1,)))
+    return cv_points(scheme, Values(scheme, {}, (1,)), channel)
+
+
+def _bit_errors(config: CvConfig, gain: float, spread: float) -> Interval:
+    """Return raw bit errors; Alice believes in a noise before she knows it."""
+    if config.classical.psk == "none":
+        return Interval(0.0, 0.0, 0.0)
+    d = displacement_sqrt_snu(config, expected_budget(config))
+    axes = 2.0 if config.classical.psk == "bpsk" else 1.0
+    z = d * math.sqrt(axes * gain / spread)
+    bits = config.link.bursts * burst_symbols(config) * (2.0 / axes)
+    value, low, high = (
+        0.5 * float(erfc(z * scale / math.sqrt(2.0))) for scale in (1.0, 1.03, 0.97)
+    )
+    chance = _SIGMAS * math.sqrt(value / bits)
+    return Interval(value, max(0.0, low - chance), high + chance)
+
+
+def _key(
+    scheme: CvScheme, points: CvPoints, symbols: float, off: tuple[float, float]
+) -> Interval:
+    """Return the key per symbol between the worst and the best that may be found."""
+
+    def bits(side: float) -> float:
+        t = np.asarray(points.link.transmittance) + side * off[0]
+        xi = np.asarray(points.link.xi_snu) + side * -off[1]
+        link = replace(
+            points.link,
+            transmittance=np.minimum(t, 1.0),
+            xi_snu=np.maximum(xi, 0.0),
+        )
+        pair = replace(
+            points.pair,
+            beta=np.minimum(points.pair.beta + side * _OFF_BETA, 1.0),
+            fer=np.clip(points.pair.fer * (1.0 - side), 0.0, 0.99),
+        )
+        block = Block(symbols, symbols, split_epsilon(scheme.epsilon))
+        try:
+            found = ledger_key(link, points.receiver, block, pair)
+        except ModelRangeError:
+            return 0.0
+        return max(0.0, float(np.ravel(found.key_bits_per_symbol)[0]))
+
+    return Interval(bits(0.0), bits(-1.0), bits(1.0))
+
+
+def _unfit(table: str, key: str, value: object, limit: str) -> PlanSettingsError:
+    return PlanSettingsError([ConfigProblem("plan", table, key, str(value), limit)])
