@@ -23,7 +23,7 @@ from scqc.runs.progress import Silent
 pytestmark = [pytest.mark.hil, pytest.mark.usefixtures("warm_processes")]
 CV = (CONFIGS / "cv_quick.toml").read_text()
 CV = CV.replace("frames_per_burst = 9 ", "frames_per_burst = 4 ")
-RECORDS_CV, CLOCK_PPM = 4, 12.0
+RECORDS_CV, CLOCK_PPM = 2, 12.0
 DELAYS_S = (0.0, 7.123e-9, 61.5e-9, 9.25e-7)
 LATE = ("jitter_s = 50e-12", f"jitter_s = 50e-12\ndelay_s = {list(DELAYS_S)}")
 

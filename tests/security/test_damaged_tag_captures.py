@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import h5py
 import numpy as np
@@ -21,6 +22,7 @@ N = CHUNK_TAGS + 5000
 BURSTS = 3
 
 
+@cache
 def expected(number, n=N):
     rng = np.random.default_rng([3, number])
     times = np.sort(rng.integers(0, 10**10, n))
