@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driver.interlock import Interlock
-from driver.watch_plan import BEAT, BEAT_S, BYE, WatchPlan
+from driver.watch_plan import BEAT, BEAT_S, BYE, HANG_S, WatchPlan
 from scqc.core.errors import WatchdogError
 
 READY_TIMEOUT_S = 30.0
@@ -39,11 +39,15 @@ class Supervision:
         Run journal that gets a line when the watchdog acts.
     run_uuid : str
         For that line.
+    hang_s : float
+        Silence that counts as a hang [s]. A program that distils keys beside its
+        light computes with the interpreter's lock held, and needs more.
     """
 
     watchdog: bool = True
     journal: Path | None = None
     run_uuid: str = ""
+    hang_s: float = HANG_S
 
 
 class Guard:

@@ -62,6 +62,8 @@ class WatchPlan:
         File that gets a line about it; empty for none.
     run_uuid : str
         For that line.
+    hang_s : float
+        Silence of the program that counts as a hang [s].
     """
 
     pid: int
@@ -71,6 +73,7 @@ class WatchPlan:
     locks: tuple[str, ...] = ()
     journal: str = ""
     run_uuid: str = ""
+    hang_s: float = HANG_S
 
     def to_line(self) -> bytes:
         """Return the plan as a line of JSON."""

@@ -91,9 +91,12 @@ class HeartMonitor:
     Parameters
     ----------
     process : ProcessRef
+    hang_s : float
+        Silence that counts as a hang [s].
     """
 
     process: ProcessRef
+    hang_s: float = HANG_S
     silent_s: float = 0.0
     stopped_ticks: int = 0
 
@@ -111,7 +114,7 @@ class HeartMonitor:
         self.silent_s = 0.0 if beats else self.silent_s + min(elapsed_s, 2 * TICK_S)
         if self.stopped_ticks >= STOPPED_TICKS:
             return "was stopped"
-        return "hangs" if self.silent_s > HANG_S else None
+        return "hangs" if self.silent_s > self.hang_s else None
 
 
 @dataclass(slots=True)
@@ -203,7 +206,7 @@ class Watchdog:
 
     def run(self) -> None:
         """Watch, and act when it is time."""
-        monitor = HeartMonitor(self._process)
+        monitor = HeartMonitor(self._process, self._plan.hang_s)
         last_s = time.monotonic()
         while not self._inbox.over.wait(TICK_S) and self._process.is_alive:
             now_s = time.monotonic()

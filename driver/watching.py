@@ -44,6 +44,7 @@ def watch_plan(
         locks=tuple(str(path) for path in lock.paths),
         journal=str(journal.resolve()) if journal else "",
         run_uuid=supervision.run_uuid,
+        hang_s=supervision.hang_s,
     )
 
 

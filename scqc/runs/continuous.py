@@ -261,7 +261,7 @@ def _cv_blocks(
     with (
         Journal(folder, new_run_uuid()) as journal,
         open_sinks(config, folder) as sinks,
-        open_station(config, journal, progress) as opened,
+        open_station(config, journal, progress, computing=True) as opened,
     ):
         pair = Pair(config, both_ends(config, sinks, journal), sinks, progress.note)
         light = pair.open_light(loaded, opened)
@@ -307,7 +307,7 @@ def _photon_blocks(
     ):
         # What the sink cannot pay for is refused before any light.
         plan_block(sink_level(config, sinks[0]), 8 * len(box.waiting), blocks)
-        with open_station(config, journal, progress) as opened:
+        with open_station(config, journal, progress, computing=True) as opened:
             running = RunningBlocks(loaded, opened, sinks, progress, journal)
 
             def send(number: int, home: Path, left: int) -> Result:

@@ -269,6 +269,17 @@ def test_silence_is_judged_in_the_watchdogs_own_time():
     assert looks(monitor, 3, elapsed_s=60.0) == [None] * 3
 
 
+def test_a_program_that_computes_may_be_silent_for_longer():
+    """Stopped or gone is told from its process at once, as before."""
+    process = Process()
+    monitor = HeartMonitor(process, hang_s=5.0)
+    assert looks(monitor, round(4.9 / TICK_S)) == [None] * round(4.9 / TICK_S)
+    assert "hangs" in looks(monitor, 4)
+    monitor = HeartMonitor(process, hang_s=5.0)
+    process.is_stopped = True
+    assert "was stopped" in looks(monitor, 3)
+
+
 def test_one_look_at_a_stopped_program_is_not_enough():
     """A profiler stops a program for less."""
     process = Process()
@@ -330,7 +341,7 @@ def test_the_order_of_making_safe_is_on_exit_then_light(monkeypatch):
 
 def test_a_plan_survives_its_trip_through_the_pipe():
     watched = (Watched("awg", "keysight.m8190a", "tcp://h:1", False),)
-    plan = WatchPlan(7, 8, "/a", watched, ("/l",), "/j", "u")
+    plan = WatchPlan(7, 8, "/a", watched, ("/l",), "/j", "u", 5.0)
     assert WatchPlan.from_line(plan.to_line()) == plan
 
 

@@ -12,6 +12,7 @@ from driver.bench import Bench
 from driver.guard import Supervision
 from driver.set_points import set_up_light
 from driver.settings import InstrumentSettings, SafetySettings
+from driver.watch_plan import HANG_S
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LabConfig
@@ -21,6 +22,10 @@ from scqc.runs.recovery import Recovery
 from scqc.runs.station import Station, served_elsewhere, station
 from scqc.runs.transmit import driven_launch
 from scqc.store.results import Sender
+
+#: A service distils one block while the light of the next is on: its heart may miss
+#: beats while numpy holds the interpreter's lock, on a busy computer for long [s].
+COMPUTING_HANG_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,17 @@ class OpenStation:
 
 @contextmanager
 def open_station(
-    config: LabConfig, journal: Journal, progress: Progress
+    config: LabConfig, journal: Journal, progress: Progress, *, computing: bool = False
 ) -> Iterator[OpenStation]:
     """Open the instruments of both parties; with ``[sim]`` their emulators too.
+
+    Parameters
+    ----------
+    config : LabConfig
+    journal : Journal
+    progress : Progress
+    computing : bool
+        Whether keys are distilled while the bench is open.
 
     Raises
     ------
@@ -55,9 +68,10 @@ def open_station(
         If an instrument does not answer or is not the expected one.
     """
     progress.stage("station")
+    hang_s = COMPUTING_HANG_S if computing else HANG_S
     with (
         station(config.instruments, config.wiring, config.sim) as place,
-        _open(place, config, config.safety, journal) as opened,
+        _open(place, config, config.safety, journal, hang_s) as opened,
     ):
         yield opened
 
@@ -89,15 +103,19 @@ def open_own_station(
         a for a in config.safety.on_exit if a.partition(".")[0] in instruments
     )
     safety = config.safety.model_copy(update={"on_exit": exits})
-    with _open(place, config, safety, journal) as opened:
+    with _open(place, config, safety, journal, COMPUTING_HANG_S) as opened:
         yield opened
 
 
 @contextmanager
 def _open(
-    place: Station, config: LabConfig, safety: SafetySettings, journal: Journal
+    place: Station,
+    config: LabConfig,
+    safety: SafetySettings,
+    journal: Journal,
+    hang_s: float,
 ) -> Iterator[OpenStation]:
-    watch = Supervision(journal=journal.path, run_uuid=journal.run_uuid)
+    watch = Supervision(journal=journal.path, run_uuid=journal.run_uuid, hang_s=hang_s)
     # Only what plays Alice's part launches anything.
     driven = None
     if isinstance(config, CvConfig) and "tx.i" in place.wiring:

@@ -69,7 +69,7 @@ def run_photon(
         journal.write("run", f"{loaded.path.name}, payload {len(payload)} bytes")
         # What the sink cannot pay for is refused before any light.
         plan_block(sink_level(config, sinks[0]), 8 * len(payload), blocks)
-        with open_station(config, journal, progress) as opened:
+        with open_station(config, journal, progress, computing=True) as opened:
             running = RunningBlocks(loaded, opened, sinks, progress, journal)
             for block in range(blocks):
                 home = folder if blocks == 1 else folder / f"block-{block:03d}"
