@@ -6,6 +6,9 @@
 - coupling: apertures under a wandering beam, exact and fast;
 - orbit: a day of a satellite over a station;
 - rates: points per second of the rate engine;
+- presets: every preset of `scqc plan`, with its secure limits;
+- sweep: a sweep of a minute and more on one core, on two, and resumed (not part of
+  "all"; --dask ADDRESS adds a cluster);
 - without a part: all of them.
 
 ``--itur`` is the Python of a separate environment that has itur 0.4.0 (a separate
@@ -28,7 +31,11 @@ PARTS = {
     "gas": "benchmarks.plan_gas",
     "coupling": "benchmarks.plan_coupling",
     "orbit": "benchmarks.plan_orbit",
+    "presets": "benchmarks.plan_presets",
+    "sweep": "benchmarks.plan_sweep",
 }
+#: Minutes long: only when it is named.
+LONG = {"sweep"}
 
 
 def main() -> None:
@@ -39,8 +46,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--itur", metavar="PYTHON")
+    parser.add_argument("--dask", metavar="ADDRESS", default="")
     arguments = parser.parse_args()
-    wanted = arguments.parts or list(PARTS)
+    wanted = arguments.parts or [part for part in PARTS if part not in LONG]
     if unknown := set(wanted) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     found: dict[str, Any] = {}

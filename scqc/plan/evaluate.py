@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.reconciliation.pairs import least_snr
 from scqc.plan.channels import channel_points
 from scqc.plan.cv import cv_key_bits, cv_points
 from scqc.plan.dv import dv_key_bits, dv_points
@@ -138,7 +139,13 @@ def curves(scenario: Scenario) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
         }
         derived = _derived(scenario, size, x, balance)
         made.append(Curve(block_label(size), name, arrays, derived))
-    return tuple(made), found.channel.warnings
+    warnings = found.channel.warnings
+    if "beta" in found.columns and np.any(found.columns["beta"] == 0.0):
+        warnings += (
+            f"below an SNR of {least_snr():.3g} per quadrature this program has no code "
+            "for the reconciliation: there is no key, whatever the noise",
+        )
+    return tuple(made), warnings
 
 
 def _derived(

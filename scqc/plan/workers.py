@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from scqc.core.errors import ConfigProblem, PlanSettingsError
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ def _in_processes(
 ) -> Iterator[Found]:
     # Spawned, not forked: threads of numba and zmq do not survive a fork.
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(count, len(items)), mp_context=context) as pool:
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(min(count, len(items)), mp_context=context) as pool,
+    ):
         waiting = [pool.submit(function, item) for item in items]
         try:
             for one in as_completed(waiting):
@@ -78,6 +83,21 @@ def _in_processes(
         finally:
             # A reader that stops early must not wait for all that is queued.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keep the linear algebra of every process to one core."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _on_dask(
