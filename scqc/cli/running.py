@@ -87,7 +87,9 @@ def capture(
 
 
 def process(
-    capture: Annotated[Path, typer.Argument(help="Capture, an HDF5 file.")],
+    capture: Annotated[
+        Path, typer.Argument(help="Capture, an HDF5 file; or a folder of them.")
+    ],
     alice: Annotated[
         Path | None,
         typer.Option(help="Alice's record; by default beside it.", **IS_FILE),
@@ -97,10 +99,22 @@ def process(
         typer.Option(help="Alice's symbols (.npy): only estimate.", **IS_FILE),
     ] = None,
     out: Out = None,
+    processes: Annotated[
+        int, typer.Option(help="Of a folder: processes; 0 is one per core.", min=0)
+    ] = 0,
+    dask: Annotated[
+        str, typer.Option(help="Of a folder: address of a Dask scheduler.")
+    ] = "",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Process a capture offline: same functions, same numbers as `run`."""
+    """Process a capture offline: same functions, same numbers as `run`.
+
+    Of a folder, all captures in it; what was processed already is not done again.
+    """
+    if capture.is_dir():
+        _process_folder(capture, out, (processes, dask), (as_json, debug))
+        return
     name = capture.resolve().parent.name if capture.stem == "capture" else capture.stem
     folder = _run_folder(out, f"{name}-process")
     with reporting(as_json, debug, folder), progress_bars(as_json) as progress:
@@ -109,6 +123,23 @@ def process(
         folder.mkdir(parents=True, exist_ok=True)
         result = process_capture(capture, folder, progress, alice, symbols)
     _finish(result, folder, as_json)
+
+
+def _process_folder(
+    folder: Path, out: Path | None, where: tuple[int, str], said: tuple[bool, bool]
+) -> None:
+    """Process all captures of a folder; a failed one does not stop the others."""
+    as_json, debug = said
+    place = out if out is not None else Path("runs") / f"{folder.name}-process"
+    with reporting(as_json, debug):
+        from scqc.plan.workers import Workers
+        from scqc.runs.many import process_folder
+
+        rows = list(process_folder(folder, place, Workers(*where)))
+    show({"captures": rows}, as_json)
+    codes = [row["error"]["exit_code"] for row in rows if "error" in row]
+    if codes:
+        raise typer.Exit(codes[0])
 
 
 def _prepare(
