@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import hw_kit
 import pytest
 
 pytestmark = pytest.mark.hil
@@ -73,6 +74,13 @@ def test_instruments_with_light_and_without(tmp_path):
 
 
 def test_a_config_of_emulators_is_no_hardware():
+    with pytest.raises(pytest.UsageError, match=r"\[sim\] is no hardware"):
+        hw_kit.choose(BENCH, allow_light=False)
+    assert not hw_kit.CHOICE.instruments
+
+
+@pytest.mark.soak
+def test_instruments_that_are_emulators_end_the_suite():
     code, said = run_suite(f"--hw-config={BENCH}")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert "[sim] is no hardware" in said
