@@ -142,8 +142,8 @@ def curves(scenario: Scenario) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
     warnings = found.channel.warnings
     if "beta" in found.columns and np.any(found.columns["beta"] == 0.0):
         warnings += (
-            f"below an SNR of {least_snr():.3g} per quadrature this program has no code "
-            "for the reconciliation: there is no key, whatever the noise",
+            f"below an SNR of {least_snr():.3g} per quadrature this program has no "
+            "code for the reconciliation: there is no key, whatever the noise",
         )
     return tuple(made), warnings
 

@@ -133,9 +133,12 @@ def _losses(axis: Axes, curve: Curve) -> None:
         > 50
     ):
         axis.set_yscale("log")
+    else:
+        # Room for the legend above the lines.
+        axis.set_ylim(top=1.3 * float(np.max(curve.arrays["loss_db"])) + 1e-9)
     _x_axis(axis, curve)
     axis.set_ylabel("loss [dB]")
-    axis.legend()
+    axis.legend(ncols=2, loc="upper left")
 
 
 def _x_axis(axis: Axes, curve: Curve) -> None:
@@ -193,7 +196,9 @@ def _passes(figure: Any, plan: Plan) -> None:
     losses.set_xlabel("time since rise [s]")
     losses.set_ylabel("loss [dB]")
     if best:
-        losses.legend()
+        low, high = losses.get_ylim()
+        losses.set_ylim(low, high + 0.5 * (high - low))
+        losses.legend(loc="upper left", fontsize=7.5)
 
 
 def _thermal(axis: Axes, plan: Plan) -> None:

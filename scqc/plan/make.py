@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
-from scqc.plan.advice import what_limits
+from scqc.plan.advice import least_block, what_limits
 from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
 from scqc.plan.overrides import settings_of
@@ -111,21 +114,38 @@ def plan_of(
             name, known.title, listed, made, (*known.notes, *warnings), y=_y(settings)
         )
         if plan.has_key:
-            return plan
-        return Plan(
-            name,
-            known.title,
-            listed,
-            made,
-            plan.warnings,
-            what_limits(settings),
-            plan.y,
-        )
+            notes = tuple(too_small(settings, plan))
+            return replace(plan, warnings=(*plan.warnings, *notes))
+        return replace(plan, limits=what_limits(settings))
     if isinstance(settings, GasMap | ThermalMap | PassPlan):
         made, warnings = settings.curves()
         y = _Y[type(settings)]
         return Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
     raise TypeError(f"{name}: {type(settings).__name__} is no plan")
+
+
+def too_small(scenario: Scenario, plan: Plan) -> Iterator[str]:
+    """Yield how large a block would have to be, for those without any key.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    plan : Plan
+        Of the scenario, with a key for endless blocks.
+    """
+    endless, *finite = plan.curves
+    best = float(
+        endless.arrays[endless.x][np.argmax(endless.arrays["key_bits_per_use"])]
+    )
+    for curve in finite:
+        if np.any(curve.arrays["key_bits_per_use"] > 0.0):
+            continue
+        needed = least_block(scenario, best)
+        if needed is not None:
+            yield (
+                f"blocks of {curve.label} have no key anywhere; at {endless.x} = "
+                f"{best:.4g} it takes {needed:.3g}"
+            )
 
 
 def _y(scenario: Scenario) -> tuple[str, ...]:

@@ -139,3 +139,34 @@ def test_displaced_radio_link_at_10_m():
         points = {"scheme.modulation_variance": tried}
         found = evaluate_points(scenario, points, (0.0,)).balance_bits[0.0]
         assert found.max() == pytest.approx(rate, rel=0.01)
+
+
+# The example of the sgp4 documentation over 55.9 N, 3.2 W on 2019-12-09, mask 10
+# degrees: durations, highest elevations and least ranges by skyfield 1.55.
+TLE = (
+    "1 25544U 98067A   19343.69339541  .00001764  00000-0  38792-4 0  9991",
+    "2 25544  51.6439 211.2001 0007417  17.6667  85.6398 15.50103472202482",
+)
+PASSES = (
+    (340.0, 25.620, 865.8),
+    (380.0, 39.654, 632.2),
+    (350.0, 27.602, 824.9),
+    (41.0, 10.116, 1489.6),
+)
+
+
+def test_passes_of_two_line_elements():
+    plan = make_plan(
+        "pass-dv",
+        [
+            f'orbit.tle=["{TLE[0]}", "{TLE[1]}"]',
+            "start_utc=2019-12-09T00:00:00Z",
+            "mask_deg=10",
+            "channel.fading_nodes=4",
+        ],
+    )
+    _, *every = plan.curves
+    for curve, (duration, elevation, distance) in zip(every, PASSES, strict=True):
+        assert curve.derived["duration_s"] == pytest.approx(duration, abs=1.0)
+        assert curve.derived["max_elevation_deg"] == pytest.approx(elevation, abs=0.01)
+        assert curve.derived["min_range_km"] == pytest.approx(distance, abs=0.1)

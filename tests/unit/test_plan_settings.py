@@ -1,12 +1,14 @@
 """Plans: changes of settings, bad input, what limits a key."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scqc import cli
 from scqc.core.errors import ModelRangeError, PlanSettingsError
+from scqc.plan import cv_blocks
 from scqc.plan.evaluate import evaluate_points
 from scqc.plan.make import make_front, make_plan
 from scqc.plan.optimise import optimise_points
@@ -129,6 +131,16 @@ def test_without_a_key_the_cause_and_its_change_are_said():
     assert "excess_noise_snu from 0.5 to" in page(plan)
 
 
+def test_a_block_that_is_too_small_is_told_how_large_it_must_be():
+    plan = make_plan("fiber-metro", ["length_km=10", "block_sizes=[1e5]"])
+    note = next(n for n in plan.warnings if "it takes" in n)
+    size = float(note.rpartition(" ")[2])
+    for factor, key in ((0.97, False), (1.03, True)):
+        changes = ["length_km=10", f"block_sizes=[{factor * size:.0f}]"]
+        finite = make_plan("fiber-metro", changes).curves[1]
+        assert (finite.arrays["key_bits_per_use"][0] > 0.0) is np.bool_(key)
+
+
 def test_a_set_variable_is_not_swept():
     plan = make_plan("fiber-metro", ["length_km=12.5"])
     assert plan.curves[0].arrays["length_km"].tolist() == [12.5]
@@ -152,6 +164,27 @@ def test_heat_is_excess_noise_for_a_finite_block_but_not_less():
     endless, *finite = (c.arrays["key_bits_per_use"] for c in plan.curves)
     for one in finite:
         assert np.all(one <= endless + 1e-12)
+
+
+def test_heat_that_a_block_forgets_would_be_seen(monkeypatch):
+    monkeypatch.setattr(
+        cv_blocks,
+        "as_excess_noise",
+        lambda link: replace(link, environment_snu=1.0, source_snu=1.0),
+    )
+    plan = make_plan("thz-indoor", ["distance_m=12", "block_sizes=[1e11]"])
+    endless, finite = (c.arrays["key_bits_per_use"][0] for c in plan.curves)
+    assert finite > endless
+
+
+def test_what_a_bin_hides_costs_key():
+    # Two bins instead of sixteen: less is known of the transmittance, never more.
+    keys = []
+    for bins in (2, 16):
+        settings, _, _ = settings_of("pass-cv", ["hours=7", f"bins={bins}"])
+        (total, *_), _ = settings.curves()
+        keys.append(total.derived["key_bits_per_day"])
+    assert 0.0 <= keys[0] < keys[1]
 
 
 def test_optimum_is_not_below_any_other_setting():
