@@ -103,7 +103,9 @@ class EmulatedLab:
     def __init__(self, request: ServeRequest, light: Light | None = None) -> None:
         self._request = request
         self.cables = Cables(
-            light or _world(request.sim), request.wiring, keep_played=request.tap
+            light or _world(request.sim, keep_truth=request.tap),
+            request.wiring,
+            keep_played=request.tap,
         )
         # All devices exist before the first port opens.
         self.devices = {name: self._device(name) for name in request.instruments}
@@ -161,9 +163,14 @@ class EmulatedLab:
         return HislipServer if chosen == "hislip" else ScpiServer
 
 
-def _world(sim: SimSettings | PhotonSimSettings) -> Light:
-    """Return the physics that these settings describe."""
-    return World(sim) if isinstance(sim, SimSettings) else PhotonWorld(sim)
+def _world(sim: SimSettings | PhotonSimSettings, *, keep_truth: bool) -> Light:
+    """Return the physics that these settings describe.
+
+    Truth is kept for a tap that reads it only: a laboratory runs for days.
+    """
+    if isinstance(sim, SimSettings):
+        return World(sim)
+    return PhotonWorld(sim, keep_truth)
 
 
 def _awg(

@@ -29,3 +29,4 @@ def align(alice: KeySink, bob: KeySink) -> None:
         end.settle(theirs)
     for end, other, theirs in zip(ends, reversed(ends), reversed(states), strict=True):
         end.resolve(other.answer(end.questions(theirs)))
+        other.promise()

@@ -80,6 +80,7 @@ class Resync:
         self._entropy = SystemEntropy() if entropy is None else entropy
         self._mine: SinkState | None = None
         self._theirs: SinkState | None = None
+        self._promised: list[BlockMark] = []
 
     def fingerprint(self) -> bytes:
         """Return the fingerprint of the newest start key, 16 bytes.
@@ -211,7 +212,8 @@ class Resync:
     def answer(self, questions: bytes) -> bytes:
         """Tell the peer what became of blocks that this end did not list.
 
-        What was never here is refused from now on, so that the answer stays true.
+        Nothing is changed: what was never here is refused once `promise` is called,
+        when the peer has proven itself, so that the answer stays true.
 
         Raises
         ------
@@ -219,11 +221,17 @@ class Resync:
             If the question does not parse.
         """
         asked: list[BlockMark] = decode(questions, Questions)
-        fates = []
-        with self._sink.db.transaction():
-            for mark in asked:
-                fates.append(Fate(mark.identifier, self._fate(mark)))
+        fates = [Fate(mark.identifier, self._fate(mark)) for mark in asked]
+        told = zip(asked, fates, strict=True)
+        self._promised = [mark for mark, one in told if one.fate == "unknown"]
         return msgspec.msgpack.encode(fates)
+
+    def promise(self) -> None:
+        """Never store, from now on, what was answered to be unknown here."""
+        promised, self._promised = self._promised, []
+        with self._sink.db.transaction():
+            for mark in promised:
+                storing.refuse(self._sink.db, mark.run_uuid, mark.block)
 
     def resolve(self, answers: bytes) -> int:
         """Act on the answers; return how many bits were given up [bit].
@@ -238,7 +246,9 @@ class Resync:
         burnt = 0
         with self._sink.db.transaction():
             for entry in self._unlisted():
-                burnt += self._resolve(entry, fates.get(entry.identifier, "held"))
+                # Of what was not asked for want of room nothing is known.
+                if fate := fates.get(entry.identifier):
+                    burnt += self._resolve(entry, fate)
         self._sink.sweep()
         return burnt
 
@@ -278,12 +288,13 @@ class Resync:
     def _fate(self, mark: BlockMark) -> Literal["unknown", "held", "spent"]:
         found = entries.find(self._sink.db, "b.identifier=?", (mark.identifier,))
         if not found:
-            storing.refuse(self._sink.db, mark.run_uuid, mark.block)
             return "unknown"
         return "spent" if found[0].state >= State.CONSUMED else "held"
 
     def _resolve(self, entry: KeyEntry, fate: str) -> int:
         if fate == "held":
+            if entry.state == State.VERIFIED:
+                storing.make_available(self._sink.db, entry)
             return 0
         ours = entry.purpose not in IN_STEP and entry.direction != self._sends
         if fate == "spent" and ours:

@@ -81,6 +81,10 @@ class GreetingSink(Protocol):
         """Tell what became of blocks that this end's state did not list."""
         ...
 
+    def promise(self) -> None:
+        """Make sure that what was answered to be unknown stays so."""
+        ...
+
     def settle(self, theirs: bytes) -> None:
         """Bring the sink in step with the peer's state, which is proven now.
 
@@ -275,6 +279,7 @@ class BobGreeting(_Greeting):
         if self.peer is not None:
             self._sink.settle(self.peer.sink)
         self._sink.resolve(told.answers)
+        self._sink.promise()
         self.finished = True
         return []
 
@@ -310,5 +315,7 @@ class AliceGreeting(_Greeting):
         self._sink.settle(peer.sink)
         self._sink.resolve(told.answers)
         said = self._say(SinkAnswers(self._sink.answer(asked.questions)))
+        # She has proof of him, and what she says now is believed at once.
+        self._sink.promise()
         self.finished = True
         return [*said, *self._say(self._tag())]

@@ -173,6 +173,7 @@ def greet(alice, bob):
     told = [ends[1].answer(asked[0]), ends[0].answer(asked[1])]
     for end, answers in zip(ends, told, strict=True):
         end.resolve(answers)
+        end.promise()
 
 
 def by_name(sink):

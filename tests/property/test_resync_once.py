@@ -231,6 +231,7 @@ class World:
             told = talk[1 - end].answer(asked[end])
             if last - 5 > end or last == 9:
                 talk[end].resolve(told)
+                talk[1 - end].promise()
 
     def held(self, end):
         left = entries.unspent(self.sinks[end].db)

@@ -41,7 +41,10 @@ def meet(alice, bob):
     for end, theirs in zip(ends, reversed(states), strict=True):
         end.settle(theirs)
     told = [e.answer(q) for e, q in zip(ends, reversed(asked), strict=True)]
-    return [e.resolve(t) for e, t in zip(ends, reversed(told), strict=True)]
+    burnt = [e.resolve(t) for e, t in zip(ends, reversed(told), strict=True)]
+    for end in ends:
+        end.promise()
+    return burnt
 
 
 def left(sink, purpose=AUTHENTICATION_PURPOSE, direction=TO_BOB):
