@@ -21,6 +21,7 @@ from protocols.key_sink.sink import KeySink
 from scqc.core.errors import (
     DiskSpaceError,
     KeySinkError,
+    PayloadError,
     PeerError,
     ScqcError,
     SignalError,
@@ -335,7 +336,8 @@ def test_a_message_that_no_block_carries_is_refused(lab, tmp_path):
     with running(lambda: Running(lab, "alice", paused=True)) as (alice,):
         until((alice.home / "control.sock").exists)
         for name in ("large", "empty"):
-            with pytest.raises(PeerError, match=name if name == "empty" else "bytes"):
+            wanted = name if name == "empty" else "bytes"
+            with pytest.raises(PayloadError, match=wanted):
                 tell(alice.home, "message", path=str(tmp_path / name))
         assert alice.service.outbox.waiting() == []
 

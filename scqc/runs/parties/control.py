@@ -12,10 +12,13 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from scqc.core.errors import PeerError, ScqcError
+from scqc.core import errors
+from scqc.core.errors import CaptureError, PeerError, ScqcError
+from scqc.runs.outcome import exit_code
 
 SOCKET_NAME = "control.sock"
 _MAX_LINE = 1 << 16
@@ -42,11 +45,7 @@ class ControlServer:
 
     def __init__(self, home: Path, handle: Handle) -> None:
         self.path = home / SOCKET_NAME
-        if _answers(self.path):
-            raise PeerError(
-                f"{home}: another service runs here; stop it with `scqc tell {home} "
-                "end`, or choose another --home"
-            )
+        require_alone(home)
         try:
             home.chmod(0o700)
             self.path.unlink(missing_ok=True)
@@ -100,10 +99,50 @@ def _reply(handle: Handle, line: bytes) -> dict[str, Any]:
         if not isinstance(request, dict):
             raise PeerError("control: a request is an object")
         return {"ok": True} | handle(request)
-    except (ValueError, RecursionError) as error:
-        return {"ok": False, "error": f"control: no JSON: {error}"}
     except ScqcError as error:
-        return {"ok": False, "error": str(error)}
+        # Before ValueError: some of ours are that, too.
+        return _refusal(error)
+    except (ValueError, RecursionError) as error:
+        return _refusal(PeerError(f"control: no JSON: {error}"))
+    except OSError as error:
+        return _refusal(CaptureError(f"control: {error}"))
+
+
+def _refusal(error: ScqcError) -> dict[str, Any]:
+    return {
+        "ok": False,
+        "error": str(error),
+        "class": type(error).__name__,
+        "exit_code": exit_code(error),
+    }
+
+
+def _refused(reply: dict[str, Any]) -> ScqcError:
+    """Return the error of a service that refuses, in its own class where that can be.
+
+    Those made of more than a sentence come as a `PeerError`.
+    """
+    sentence = str(reply.get("error", "control: refused"))
+    kind = getattr(errors, str(reply.get("class", "")), None)
+    ours = isinstance(kind, type) and issubclass(kind, ScqcError)
+    if not ours or isfunction(getattr(kind, "__init__", None)):
+        return PeerError(sentence)
+    return cast("type[ScqcError]", kind)(sentence)
+
+
+def require_alone(home: Path) -> None:
+    """Refuse a home that a service runs in.
+
+    Raises
+    ------
+    PeerError
+        With what to do.
+    """
+    if _answers(home / SOCKET_NAME):
+        raise PeerError(
+            f"{home}: another service runs here; stop it with `scqc tell {home} "
+            "end`, or choose another --home"
+        )
 
 
 def tell(home: Path, command: str, **values: Any) -> dict[str, Any]:
@@ -120,7 +159,9 @@ def tell(home: Path, command: str, **values: Any) -> dict[str, Any]:
     Raises
     ------
     PeerError
-        If no service runs there, or it refuses.
+        If no service runs there.
+    ScqcError
+        If it refuses: of the class that it names.
     """
     path = home / SOCKET_NAME
     try:
@@ -136,7 +177,7 @@ def tell(home: Path, command: str, **values: Any) -> dict[str, Any]:
             "or `scqc bob …` starts one"
         ) from error
     if not reply.pop("ok", False):
-        raise PeerError(str(reply.get("error", "control: refused")))
+        raise _refused(reply)
     found: dict[str, Any] = reply
     return found
 
