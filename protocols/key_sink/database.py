@@ -174,6 +174,9 @@ class Database:
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
             os.close(os.open(self.path, flags, 0o600))
+        except FileExistsError:
+            # Another program of this party has just made it.
+            return
         except OSError as cause:
             raise KeySinkError(f"key sink {self.path}: {cause.strerror}") from cause
 

@@ -19,6 +19,7 @@ from protocols.key_sink.start_key import (
 )
 from scqc.core.errors import KeySinkError
 from scqc.core.rng import SystemEntropy
+from scqc.runs.sink_use import require_no_service
 
 SINK_NAMES = ("alice.sqlite", "bob.sqlite")
 
@@ -192,6 +193,8 @@ def load_start_key(path: Path, sink_path: Path) -> dict[str, Any]:
     except OSError as error:
         raise KeySinkError(f"start key {path}: {error.strerror}") from error
     key = decode(content)
+    if sink_path.exists():
+        require_no_service(sink_path)
     with KeySink(sink_path) as sink:
         blocks = load(sink, key)
     return {

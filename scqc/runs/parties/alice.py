@@ -29,7 +29,7 @@ from scqc.runs.parties.link import Stream
 from scqc.runs.recovery import Recovery
 
 #: Blocks whose light is over and whose key is not made yet; older ones are given up.
-MOST_PENDING = 4
+MOST_PENDING = 7
 
 
 class SchemeAlice(Protocol):

@@ -152,9 +152,7 @@ class AliceService(Service):
         if self.end.is_set():
             return "Alice ends"
         if not self.running.is_set():
-            self.status.enter(
-                "fault" if self.status.state == "fault" else "paused", "told to stop"
-            )
+            self.rest()
             return f"Alice is in state {self.status.state}"
         try:
             self.make_room(self._index)

@@ -264,8 +264,7 @@ class Session:
                 service.end.wait(_STEP_S)
                 continue
             if not service.running.is_set():
-                if service.status.state != "fault":
-                    service.status.enter("paused", "told to stop")
+                service.rest()
                 service.end.wait(_STEP_S)
                 continue
             index, home = service.next_home()

@@ -25,7 +25,7 @@ from scqc.store.results import Sender
 
 #: A service distils one block while the light of the next is on: its heart may miss
 #: beats while numpy holds the interpreter's lock, on a busy computer for long [s].
-COMPUTING_HANG_S = 5.0
+COMPUTING_HANG_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 from abc import ABC, abstractmethod
@@ -27,11 +28,13 @@ from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
 from scqc.runs.parties.block import BOB_NAME, CAPTURE_NAME
+from scqc.runs.parties.control import require_alone
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
 from scqc.runs.parties.observer import LinkCounts, Observer, Sources
 from scqc.runs.parties.patience import LinkTimes
 from scqc.runs.parties.shared_config import shared_config
 from scqc.runs.parties.status import Status
+from scqc.runs.sink_use import sink_in_service
 from scqc.runs.sinks import open_sink, sink_directory
 from scqc.store.results import Sender
 
@@ -108,7 +111,9 @@ class Service(ABC):
         self.running = threading.Event()
         if not place.paused:
             self.running.set()
-        self._failures = 0
+        self._failures, self._settled = 0, False
+        #: Why this end asks for nothing until it is told to start; empty if it does.
+        self.faulted = ""
 
     @abstractmethod
     def run(self) -> None:
@@ -134,7 +139,7 @@ class Service(ABC):
             case "status":
                 return self.observer.look()
             case "start":
-                self._failures = 0
+                self._failures, self.faulted = 0, ""
                 self.running.set()
                 self.journal.write("control", "started")
             case "stop":
@@ -163,12 +168,14 @@ class Service(ABC):
         DiskSpaceError
             If there is none.
         """
-        kept = self.config.peer.keep_blocks
+        # Those that wait to be distilled are not old.
+        on_the_way = self.config.peer.queue_blocks + 3
+        kept = max(self.config.peer.keep_blocks, on_the_way)
         folders = sorted((self.place.home / "blocks").glob("block-*"))
         for folder in folders[: max(0, len(folders) - kept)]:
             shutil.rmtree(folder, ignore_errors=True)
         # Of blocks that failed; those of the others went when their key was made.
-        for folder in folders[: max(0, len(folders) - 3)]:
+        for folder in folders[: max(0, len(folders) - on_the_way)]:
             self.drop_raw(folder)
         require_space(self.place.home, block_bytes(self.config), f"block {index}")
 
@@ -196,8 +203,9 @@ class Service(ABC):
         self._failures += 1
         if self._failures >= MAX_FAILURES:
             self.running.clear()
-            self.status.enter("fault", f"{self._failures} blocks in a row failed")
-            self.journal.write("fault", f"{self._failures} blocks in a row failed")
+            self.faulted = f"{self._failures} blocks in a row failed"
+            self.status.enter("fault", self.faulted)
+            self.journal.write("fault", self.faulted)
 
     def note_refusal(self, error: ScqcError) -> None:
         """Note why two ends do not come together."""
@@ -217,6 +225,20 @@ class Service(ABC):
     def note_success(self) -> None:
         """Note that a block was distilled."""
         self._failures = 0
+        if not self._settled:
+            # What the first block has brought into memory stays: left to itself, the
+            # collector of garbage walks over all of it again and again, with the
+            # interpreter's lock held, and the heart misses its beats.
+            self._settled = True
+            gc.collect()
+            gc.freeze()
+
+    def rest(self) -> None:
+        """Say why no block is taken: told to stop, or a fault that needs somebody."""
+        if self.faulted:
+            self.status.enter("fault", self.faulted)
+        else:
+            self.status.enter("paused", "told to stop")
 
 
 #: Makes one of the services.
@@ -235,10 +257,14 @@ def opened_home(place: Place, party: Sender) -> Iterator[tuple[KeySink, LinkKeyF
         If there is no sink on a real bench, or it is damaged.
     """
     config, home = place.loaded.config, place.home
+    require_alone(home)
     for folder in (home, home / "blocks"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     named = config.peer.link_file
     link = Path(named) if named else sink_directory(config, home) / f"{party}.link"
     keys = read_link_file(link, party)
-    with open_sink(config, home, party) as sink:
+    with (
+        open_sink(config, home, party) as sink,
+        sink_in_service(Path(sink.path)),
+    ):
         yield sink, keys
