@@ -178,7 +178,9 @@ def zenith_of_range_rad(
     # Straight up the quotient may exceed 1 by the rounding of its parts.
     why = f"no point {float(np.max(high_m)):.6g} m high is that far away"
     within("cosine of the zenith angle [1]", cosine, (-1.0, 1.0 + 1e-9), why)
-    return line_of_sight(np.arccos(np.minimum(cosine, 1.0)), low_m)
+    # So it may fall below 0 at the horizon, which a station on the ground does not see.
+    cosine = np.where(np.abs(cosine) < 1e-12, 0.0, np.minimum(cosine, 1.0))
+    return line_of_sight(np.arccos(cosine), low_m)
 
 
 def seen_from_below(

@@ -29,17 +29,18 @@ def test_an_estimate_a_third_off_costs_reveals_but_no_frame(rate, off, size, see
     word = code.encode(information)
     noisy = (word ^ alice) ^ (alice ^ errors)
     rows, syndromes = code.min_rows, code.checks(noisy, code.min_rows)
+    before = rows
     while not (found := code.decode(syndromes, rate * off, 150)).converged[0]:
         upto = code.next_rows(rows)
         assert upto > rows
         told = code.further_checks(word, rows, upto)
         more = told ^ code.further_checks(noisy, rows, upto)
-        syndromes, rows = np.concatenate([syndromes, more], axis=1), upto
+        syndromes, before, rows = np.concatenate([syndromes, more], axis=1), rows, upto
     np.testing.assert_array_equal(found.errors, errors)
     np.testing.assert_array_equal(code.information(noisy ^ found.errors), information)
     # Nothing is disclosed without need: the last step at most was too much.
     if rows > code.min_rows:
-        assert rows < 1.6 * binary_entropy(rate) * n
+        assert before < 1.6 * binary_entropy(rate) * n
 
 
 @settings(max_examples=30, deadline=None)
