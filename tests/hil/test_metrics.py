@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from run_kit import CONFIGS
 
 from protocols.key_sink.start_key import provision
+from scqc.cli import main
 from scqc.core.errors import ConfigError, PeerError, ScqcError, WatchdogError
 from scqc.core.rng import ReplayEntropy, SystemEntropy
 from scqc.runs.delivery.process import serve_metrics
@@ -325,6 +326,18 @@ def test_addresses_of_the_config(address, good):
     text = text.replace("\n[safety]", f'\n[peer]\nmetrics = "{address}"\n\n[safety]', 1)
     with contextlib.nullcontext() if good else pytest.raises(ConfigError):
         assert parse_config(text).peer.metrics == address
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:x", "[::1]:80\n", ":9750"])
+def test_an_address_of_the_command_line(tmp_path, capsys, address):
+    home = tmp_path / "bob"
+    given = ["bob", str(ROOT / "lab_configs/dv_quick.toml"), "--home", str(home)]
+    assert main([*given, "--metrics", address]) == 2
+    said = capsys.readouterr().err
+    assert "--metrics" in said
+    assert "HOST:PORT" in said
+    assert "Traceback" not in said
+    assert not home.exists()
 
 
 def test_ten_thousand_looks_leave_nothing_behind(tmp_path):

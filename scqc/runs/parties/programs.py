@@ -11,7 +11,7 @@ from types import FrameType
 from protocols.key_sink.hygiene import harden_process
 from scqc.core.errors import WatchdogError
 from scqc.runs.journal import Journal
-from scqc.runs.metrics import check_installed
+from scqc.runs.metrics import check_address, check_installed
 from scqc.runs.metrics.server import MetricsServer
 from scqc.runs.parties.alice_service import make_alice
 from scqc.runs.parties.bob_service import make_bob
@@ -41,6 +41,7 @@ def serve_party(
     ScqcError
         Typed by cause; the bench is in its safe state in every case.
     """
+    check_address("--metrics", place.metrics or "")
     harden_process()
     with (
         opened_home(place, party) as (sink, keys),
