@@ -178,11 +178,13 @@ class ExportStore:
             _check_bounds(len(positions), position.n_bytes)
         if not positions:
             raise KeySinkError("key export: no key named")
-        keys = self._commits.run(lambda: [self._fetch(at) for at in positions])
-        self._sink.sweep()
-        return keys
+        found = self._commits.run(lambda: [self._fetch(at) for at in positions])
+        if any(is_last for _, is_last in found):
+            self._sink.sweep()
+        return [key for key, _ in found]
 
-    def _fetch(self, at: KeyPosition) -> ExportKey:
+    def _fetch(self, at: KeyPosition) -> tuple[ExportKey, bool]:
+        """Return a key, and whether nothing of its block is left."""
         entry = self._entry(at.block_tag)
         start, count = 8 * at.first_byte, 8 * at.n_bytes
         if at.first_byte < 0 or start + count > entry.n_bits:
@@ -192,7 +194,7 @@ class ExportStore:
         spent = spending.release(
             self._sink.db, [(entry, start, count)], "fetched for export"
         )
-        return ExportKey(at, spent.packed)
+        return ExportKey(at, spent.packed), entry.used_bits + count == entry.n_bits
 
     def _entry(self, tag: int) -> KeyEntry:
         where = "b.tag=? AND b.purpose=? AND b.direction=?"
