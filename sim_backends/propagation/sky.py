@@ -26,7 +26,6 @@ Collected = Literal["radius-squared", "area"]
 # quoted by Miao et al. (2005) and Pirandola (2021).
 SKY_RADIANCE = {
     "clear-night": 1.9e13,
-    "clear-day": 1.9e16,
     "cloudy-day": 1.9e18,
 }
 # Sunlight outside the atmosphere near 800 nm, seen by a receiver that looks at a
