@@ -13,14 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from protocols.key_sink import (
-    entries,
-    health,
-    opening,
-    plan,
-    spending,
-    storing,
-)
+from protocols.key_sink import entries, health, opening, plan, spending, storing
 from protocols.key_sink.database import Database
 from protocols.key_sink.lease import Lease, LeasedRun
 from protocols.key_sink.records import (
@@ -273,10 +266,11 @@ class KeySink:
         self,
         identifier: str | None = None,
         n_bits: int | None = None,
+        direction: str | None = None,
         *,
         allow_simulated: bool = False,
     ) -> KeyBlock:
-        """Release key for export, once, of whichever direction.
+        """Release key for export, once.
 
         Parameters
         ----------
@@ -284,6 +278,8 @@ class KeySink:
             Take what is left of this block; otherwise from the oldest on.
         n_bits : int, optional
             How many bits; with `identifier` alone, all that is left.
+        direction : str, optional
+            Whichever if None; beside a delivery of keys only what this end sends.
         allow_simulated : bool
             Keys of a simulated bench are released only when asked for so.
 
@@ -294,14 +290,16 @@ class KeySink:
         Raises
         ------
         KeySinkError
-            If the key is unknown, spent, too short, damaged or simulated.
+            If it is unknown, spent, too short, damaged, simulated or of another
+            direction.
         """
         if identifier is None and n_bits is None:
             raise KeySinkError("key sink: take needs an identifier or a number of bits")
         if n_bits is not None and n_bits <= 0:
             raise KeySinkError(f"key sink: {n_bits} bits asked for, at least 1")
         with self.db.transaction():
-            taken = spending.take(self.db, identifier, n_bits, allow_simulated)
+            found = spending.exportable(self.db, identifier, direction, allow_simulated)
+            taken = spending.take(self.db, found, n_bits)
         self.sweep()
         return taken
 

@@ -184,11 +184,8 @@ def kept(db: Database, purpose: str, direction: str, allow_simulated: bool) -> b
     return np.packbits(material.read(db, newest.serial, 0, newest.n_bits)).tobytes()
 
 
-def take(
-    db: Database, identifier: str | None, n_bits: int | None, allow_simulated: bool
-) -> KeyBlock:
-    """Release key for export within the running transaction; see `KeySink.take`."""
-    found = _exportable(db, identifier, allow_simulated)
+def take(db: Database, found: Entries, n_bits: int | None) -> KeyBlock:
+    """Release key of what is `exportable` within the running transaction."""
     parts = first_free(db, found, n_bits)
     spent = release(db, parts, "taken")
     used = {entry.run_uuid for entry, _, _ in parts}
@@ -202,14 +199,28 @@ def take(
     )
 
 
-def _exportable(db: Database, identifier: str | None, allow_simulated: bool) -> Entries:
+def exportable(
+    db: Database, identifier: str | None, direction: str | None, allow_simulated: bool
+) -> Entries:
+    """Return what `KeySink.take` may release, oldest first.
+
+    Raises
+    ------
+    KeySinkError
+        If a block is named that it may not.
+    """
     if identifier is None:
-        found = pool(db, KEY_PURPOSE, None)
+        found = pool(db, KEY_PURPOSE, direction)
         return [e for e in found if allow_simulated or not e.simulated]
     entry = named(db, identifier)
     if entry.purpose != KEY_PURPOSE:
         raise KeySinkError(
             f"key block {identifier}: for {entry.purpose}, not for export"
+        )
+    if direction not in (None, entry.direction):
+        raise KeySinkError(
+            f"key block {identifier}: of direction {entry.direction!r}, {direction!r} "
+            "asked for"
         )
     check_simulated(entry, allow_simulated)
     if entry.state == State.VERIFIED:

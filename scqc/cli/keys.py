@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,14 @@ from scqc.cli.output import reporting, show
 
 Sink = Annotated[Path, typer.Argument(help="Key sink, an SQLite file.")]
 _COLUMNS = ("identifier", "purpose", "state", "n_bits", "available_bits", "simulated")
+
+
+class Direction(StrEnum):
+    """Which way the key of a pool was cut for."""
+
+    TO_BOB = "alice-to-bob"
+    TO_ALICE = "bob-to-alice"
+
 
 keys_app = typer.Typer(help="Look into a key sink, take key out, put start key in.")
 delivery.add_to(keys_app)
@@ -38,6 +47,13 @@ def keys_take(
         str | None, typer.Option("--id", help="Take from this block.")
     ] = None,
     bits: Annotated[int | None, typer.Option(help="How many bits.", min=1)] = None,
+    direction: Annotated[
+        Direction | None,
+        typer.Option(
+            help="Only key of this direction; while keys are served, the one that "
+            "this end sends in."
+        ),
+    ] = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Also keys of a simulated bench.")
     ] = False,
@@ -49,7 +65,12 @@ def keys_take(
         from scqc.runs.keys import take_key
 
         taken = take_key(
-            sink, out, identifier=identifier, n_bits=bits, allow_simulated=simulated
+            sink,
+            out,
+            identifier=identifier,
+            n_bits=bits,
+            direction=None if direction is None else direction.value,
+            allow_simulated=simulated,
         )
     show(taken, as_json)
 

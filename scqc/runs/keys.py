@@ -53,6 +53,7 @@ def take_key(
     *,
     identifier: str | None = None,
     n_bits: int | None = None,
+    direction: str | None = None,
     allow_simulated: bool = False,
 ) -> dict[str, Any]:
     """Release key bits once, into a file of mode 0600.
@@ -65,6 +66,8 @@ def take_key(
         New file for the packed bits; it must not exist.
     identifier : str, optional
     n_bits : int, optional
+    direction : str, optional
+        Of one direction only; see `KeySink.take`.
     allow_simulated : bool
         Keys of a simulated bench are released only when asked for so.
 
@@ -81,7 +84,9 @@ def take_key(
     """
     with KeySink(path, create=False) as sink, _new_file(out) as file:
         try:
-            key = sink.take(identifier, n_bits, allow_simulated=allow_simulated)
+            key = sink.take(
+                identifier, n_bits, direction, allow_simulated=allow_simulated
+            )
         except KeySinkError:
             out.unlink()
             raise

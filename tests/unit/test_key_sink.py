@@ -82,6 +82,19 @@ def test_a_run_fills_at_most_once(sink):
     assert len(sink.list()) == 1
 
 
+def test_key_of_one_direction_is_taken_alone(sink):
+    """Beside a delivery of keys the other direction is the other end's to allocate."""
+    sink.put(_block(1), direction="alice-to-bob")
+    sink.put(_block(2), direction="bob-to-alice")
+    for call in ({"n_bits": 257}, {"identifier": "run/1"}):
+        with pytest.raises(KeySinkError, match=r"256 available|'alice-to-bob', 'bob"):
+            sink.take(**call, direction="bob-to-alice")
+    assert sink.available_bits() == 512
+    assert sink.take(n_bits=256, direction="bob-to-alice").bits == _block(2).bits
+    assert sink.available_bits(direction="alice-to-bob") == 256
+    assert sink.take("run/1", direction="alice-to-bob").bits == _block(1).bits
+
+
 def test_simulated_keys_need_to_be_asked_for(sink):
     sink.put(_block(1, simulated=True))
     for call in ({"identifier": "run/1"}, {"n_bits": 8}):
