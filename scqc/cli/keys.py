@@ -148,7 +148,10 @@ def keys_burn(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Erase everything in a sink: after a restored backup, or a broken journal."""
+    """Erase everything in a sink: after a restored backup, or a broken journal.
+
+    End `scqc keys serve` first: what it has taken in advance is not burnt.
+    """
     with reporting(as_json, debug):
         from scqc.runs.keys import burn_sink
 

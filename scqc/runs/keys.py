@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +24,11 @@ from scqc.core.errors import KeySinkError
 from scqc.core.rng import SystemEntropy
 from scqc.runs.sink_use import require_no_service
 
+#: A lease is in the memory of who took it; it ends with that program.
+_LEASED = (
+    "what a running `scqc keys serve` has taken in advance is not burnt: end "
+    "`scqc keys serve` first"
+)
 SINK_NAMES = ("alice.sqlite", "bob.sqlite")
 
 
@@ -83,16 +91,8 @@ def take_key(
         is opened first, so that no bit is spent without a place to go.
     """
     with KeySink(path, create=False) as sink, _new_file(out) as file:
-        try:
-            key = sink.take(
-                identifier, n_bits, direction, allow_simulated=allow_simulated
-            )
-        except KeySinkError:
-            out.unlink()
-            raise
+        key = sink.take(identifier, n_bits, direction, allow_simulated=allow_simulated)
         file.write(key.bits)
-        file.flush()
-        os.fsync(file.fileno())
     return {
         "identifier": key.identifier,
         "n_bits": key.n_bits,
@@ -163,8 +163,6 @@ def write_start_key(
     key = draw_start_key(SystemEntropy(), n_bits, name, message_bits)
     with _new_file(path) as file:
         file.write(encode(key))
-        file.flush()
-        os.fsync(file.fileno())
     return {"file": str(path), "name": name, "fingerprint": shown(key.fingerprint)}
 
 
@@ -247,25 +245,56 @@ def burn_sink(path: Path, identifier: str | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        How many bits were burnt [bit].
+        How many bits were burnt [bit], and what was not.
 
     Raises
     ------
     KeySinkError
-        If there is no such sink or block, or the file cannot be written.
+        If there is no such sink or block, or the file cannot be read or written.
     """
-    with KeySink(path, create=False, checked=False) as sink:
-        burnt = (
-            burn_everything(sink)
-            if identifier is None
-            else sink.burn(identifier, "told to")
-        )
-    return {"sink": str(path), "burnt_bits": burnt}
+    try:
+        with KeySink(path, create=False, checked=False) as sink:
+            burnt = (
+                burn_everything(sink)
+                if identifier is None
+                else sink.burn(identifier, "told to")
+            )
+    except KeySinkError as error:
+        if not _unreadable(error.__cause__):
+            raise
+        raise KeySinkError(
+            f"key sink {path}: too damaged to be burnt ({error.__cause__}): end the "
+            "programs that use it, move it away and destroy it, then `scqc keys load` "
+            "a new start key at both ends; never put an old copy in its place"
+        ) from error
+    return {"sink": str(path), "burnt_bits": burnt, "note": _LEASED}
 
 
-def _new_file(path: Path) -> BinaryIO:
+def _unreadable(cause: BaseException | None) -> bool:
+    """Return whether SQLite cannot read a file, whoever may write it."""
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        # A table is not there.
+        sqlite3.SQLITE_ERROR,
+    )
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Provide a new file that is on the disk afterwards, whole or not at all."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise KeySinkError(f"key file {path}: {error.strerror}") from error
-    return os.fdopen(handle, "wb")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeySinkError(f"key file {path}: {error.strerror}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
