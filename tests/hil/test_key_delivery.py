@@ -3,12 +3,15 @@
 import base64
 import contextlib
 import json
+import logging
 import os
 import socket
 import ssl
 import stat
 import time
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import delivery_kit as kit
 import pytest
@@ -17,8 +20,8 @@ from delivery_kit import A1, B1, B2, Client
 
 from protocols.delivery import openapi
 from protocols.delivery.service import KeyDelivery
-from scqc.core.errors import DeliveryError
-from scqc.runs.delivery import server
+from scqc.core.errors import ConfigError, DeliveryError
+from scqc.runs.delivery import server, tls
 from scqc.runs.delivery.certificates import MARK, TestAuthority, init_certificates
 from scqc.runs.delivery.tls import check_unexpired, expiry_s, sae_of, server_context
 
@@ -224,7 +227,7 @@ def test_names_that_are_no_files_are_refused(tmp_path, names):
 def test_files_that_are_not_there_or_open_to_others_are_refused(folder, tmp_path):
     good = kit.certified(folder).alice
     for change in ({"certificate_file": ""}, {"authority_file": "/nowhere"}):
-        with pytest.raises(DeliveryError, match="init-certs"):
+        with pytest.raises(ConfigError, match="init-certs"):
             server_context(good.model_copy(update=change))
     key = tmp_path / "open.key"
     key.write_bytes((folder / "kme-a.key").read_bytes())
@@ -235,6 +238,54 @@ def test_files_that_are_not_there_or_open_to_others_are_refused(folder, tmp_path
     key.write_text("nothing")
     with pytest.raises(DeliveryError, match="kme-a"):
         server_context(good.model_copy(update={"private_key_file": str(key)}))
+
+
+@pytest.mark.parametrize(("days", "what"), [(-1.0, "expired"), (30.0, "from")])
+def test_a_server_whose_own_certificate_is_not_good_does_not_begin(
+    tmp_path, monkeypatch, days, what
+):
+    init_certificates(tmp_path, ["kme-a", "kme-b"], [A1])
+    authority = TestAuthority.new(60.0)
+    if days > 0.0:
+        # As a clock that is a year slow sees it.
+        clock = SimpleNamespace(now=lambda zone: datetime(2001, 2, 3, 4, tzinfo=zone))
+        monkeypatch.setattr(tls, "datetime", clock)
+    certificate, key = authority.issue("kme-a", days, ["localhost"])
+    (tmp_path / "kme-a.pem").write_bytes(certificate)
+    (tmp_path / "kme-a.key").write_bytes(key)
+    ends = x509.load_pem_x509_certificate(certificate)
+    moment = ends.not_valid_after_utc if days < 0.0 else ends.not_valid_before_utc
+    with pytest.raises(DeliveryError, match=what) as caught:
+        server_context(kit.certified(tmp_path).alice)
+    said = str(caught.value)
+    assert f"{moment:%Y-%m-%d}" in said
+    assert "new one" in said
+
+
+def test_refused_handshakes_are_in_the_log_but_do_not_fill_it(
+    folder, monkeypatch, caplog
+):
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(server, "time", clock)
+    (end, _) = deliveries(folder)
+    stranger = kit.client_context(folder, None)
+    with caplog.at_level(logging.WARNING), kit.serving(end) as (served,):
+        for _ in range(3):
+            assert refusal(served.address, stranger)
+        until_refused(served, 3)
+        clock.monotonic = lambda: 1000.0 + server.WARN_EVERY_S
+        assert refusal(served.address, stranger)
+        until_refused(served, 4)
+    said = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    assert [text.split()[1] for text in said] == ["1", "3"]
+    assert all(text.startswith("kme-a: ") and "expired" in text for text in said)
+
+
+def until_refused(served, number):
+    end_s = time.monotonic() + 20.0
+    while served.counts().get("handshakes refused", 0) < number:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def test_bad_requests_leave_the_connection_usable(connect):

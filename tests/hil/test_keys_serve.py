@@ -213,8 +213,15 @@ def test_a_sink_that_cannot_be_written_is_503(tmp_path, caplog):
 def test_no_table_no_keys(config, tmp_path, capsys):
     bare = tmp_path / "bare.toml"
     bare.write_text(config.read_text().partition("\n[delivery]")[0])
-    assert main(["keys", "serve", str(bare), "--party", "bob"]) == 8
-    assert "[delivery]" in capsys.readouterr().err
+    assert main(["keys", "serve", str(bare), "--party", "bob"]) == 2
+    said = capsys.readouterr().err
+    assert "[delivery]" in said
+    assert "key-delivery.md" in said
+    # Nor without the files it names.
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("kme-b.pem", "nowhere.pem"))
+    assert main(["keys", "serve", str(other), "--party", "bob"]) == 2
+    assert "nowhere.pem" in capsys.readouterr().err
     # And no sink: nothing is created in its place.
     assert main(["keys", "serve", str(config), "--party", "bob"]) == 8
     assert not (tmp_path / "bob.sqlite").exists()

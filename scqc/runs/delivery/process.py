@@ -16,7 +16,7 @@ from protocols.delivery.settings import DeliverySettings, Party
 from protocols.key_sink import KeySink
 from protocols.key_sink.export import ExportStore
 from protocols.key_sink.hygiene import harden_process
-from scqc.core.errors import DeliveryError, KeySinkError
+from scqc.core.errors import ConfigError, ConfigProblem, DeliveryError, KeySinkError
 from scqc.runs.delivery.server import KmeServer
 from scqc.runs.delivery.tls import server_context
 from scqc.runs.lab_config import LabConfig
@@ -49,14 +49,19 @@ def serve(
 
     Raises
     ------
+    ConfigError
+        If the config has no ``[delivery]``, or a file that it names is missing.
     DeliveryError
-        If the config has no ``[delivery]``, or certificates or address are unfit.
+        If certificates or address are unfit.
     KeySinkError
         If the sink is absent or damaged.
     """
     settings = config.delivery
     if settings is None:
-        raise DeliveryError(503, "the lab config has no [delivery] table")
+        limit = "needed to serve keys; docs/reference/key-delivery.md has one to copy"
+        raise ConfigError(
+            [ConfigProblem("lab config", "", "[delivery]", "absent", limit)]
+        )
     context = server_context(settings.here(party))
     with (
         KeySink(sink or sink_path(config, party), create=False) as opened,

@@ -13,6 +13,7 @@ import functools
 import logging
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,9 @@ from scqc.runs.delivery.tls import check_unexpired, expiry_s, sae_of
 HANDSHAKE_TIMEOUT_S = 5.0
 MOST_HANDSHAKES = 32
 MOST_HEADER_BYTES = 8190
+#: Refused handshakes are told of so often, with their number; strangers cannot fill
+#: the log [s].
+WARN_EVERY_S = 60.0
 # As many requests share one write to the disk.
 WORKERS = 2
 _LOG = logging.getLogger("scqc.delivery")
@@ -53,6 +57,7 @@ class KmeServer:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="keys")
         self._places = asyncio.Semaphore(MOST_HANDSHAKES)
         self._refused: Counter[str] = Counter()
+        self._warned_s, self._warned_of = -WARN_EVERY_S, 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._http = web.Server(
@@ -157,14 +162,28 @@ class KmeServer:
             )
         except (OSError, ssl.SSLError) as error:
             # OSError has the time-outs; no certificate, a wrong or an expired one.
-            self._refused["handshakes refused"] += 1
-            _LOG.info("%s: handshake: %s", self._kme.kme_id, error)
+            self._note_refused(error)
             link.close()
         except asyncio.CancelledError:
             link.close()
             raise
         finally:
             self._places.release()
+
+    def _note_refused(self, error: OSError) -> None:
+        """Count a refused handshake; now and then the log hears of them."""
+        self._refused["handshakes refused"] += 1
+        now_s, number = time.monotonic(), self._refused["handshakes refused"]
+        if now_s - self._warned_s < WARN_EVERY_S:
+            return
+        _LOG.warning(
+            "%s: %d handshakes refused, the last: %s; a certificate that has expired "
+            "or is of another authority, or a stranger",
+            self._kme.kme_id,
+            number - self._warned_of,
+            str(error) or type(error).__name__,
+        )
+        self._warned_s, self._warned_of = now_s, number
 
     def _make_guard(self) -> Guard:
         inner = self._http()

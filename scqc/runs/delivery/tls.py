@@ -5,11 +5,14 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from protocols.delivery.settings import KmeSettings
-from scqc.core.errors import DeliveryError
+from scqc.core.errors import ConfigError, ConfigProblem, DeliveryError
 
 
 def server_context(kme: KmeSettings) -> ssl.SSLContext:
@@ -20,21 +23,13 @@ def server_context(kme: KmeSettings) -> ssl.SSLContext:
 
     Raises
     ------
+    ConfigError
+        If a file is missing.
     DeliveryError
-        If a file is missing, unreadable, or the private key is open to others.
+        If one is unreadable, the certificate is not good today, or the private key
+        is open to others.
     """
-    files = {
-        "certificate_file": kme.certificate_file,
-        "private_key_file": kme.private_key_file,
-        "authority_file": kme.authority_file,
-    }
-    for key, name in files.items():
-        if not name or not Path(name).is_file():
-            raise DeliveryError(
-                503,
-                f"[delivery] {key} = {name!r} of {kme.kme_id}: no such file; "
-                "`scqc keys init-certs` makes some for tests",
-            )
+    _require_files(kme)
     mode = Path(kme.private_key_file).stat().st_mode & 0o777
     if mode & 0o077:
         raise DeliveryError(
@@ -52,7 +47,50 @@ def server_context(kme: KmeSettings) -> ssl.SSLContext:
         context.load_verify_locations(kme.authority_file)
     except (ssl.SSLError, OSError) as cause:
         raise DeliveryError(503, f"certificates of {kme.kme_id}: {cause}") from cause
+    _require_good(kme)
     return context
+
+
+def _require_files(kme: KmeSettings) -> None:
+    files = {
+        "certificate_file": kme.certificate_file,
+        "private_key_file": kme.private_key_file,
+        "authority_file": kme.authority_file,
+    }
+    limit = (
+        f"no such file, for {kme.kme_id}; `scqc keys init-certs` makes some for tests"
+    )
+    problems = [
+        ConfigProblem("lab config", "delivery", key, repr(name), limit)
+        for key, name in files.items()
+        if not name or not Path(name).is_file()
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _require_good(kme: KmeSettings) -> None:
+    """Refuse a certificate of our own that every application would turn away."""
+    path = Path(kme.certificate_file)
+    try:
+        # The first one is the server's, what follows signed it.
+        own = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as cause:
+        raise DeliveryError(503, f"certificate {path}: {cause}") from cause
+    begin, end, now = (
+        own.not_valid_before_utc,
+        own.not_valid_after_utc,
+        datetime.now(UTC),
+    )
+    if begin <= now < end:
+        return
+    what = f"expired {end}" if now >= end else f"is good from {begin} only"
+    raise DeliveryError(
+        503,
+        f"certificate {path} of {kme.kme_id} {what}; now it is {now:%Y-%m-%d %H:%M} "
+        "UTC: look at the clock, or get a new one from its authority and start again "
+        "(for tests `scqc keys init-certs` in a new folder)",
+    )
 
 
 def sae_of(certificate: Mapping[str, Any] | None) -> str:
