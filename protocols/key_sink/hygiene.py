@@ -1,4 +1,4 @@
-"""What a process can do so that key stays out of core dumps, swap and reprs.
+"""What a process can do so that key stays out of core dumps and swap.
 
 Best effort: Python copies bytes as it likes and wipes nothing that it frees. What is
 promised, and what is not: ``docs/explanation/keys.md``.
@@ -10,8 +10,6 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
-
-from scqc.core.errors import KeySinkError
 
 # Of <sys/prctl.h> and <sys/mman.h> on Linux.
 _PR_SET_DUMPABLE = 4
@@ -80,52 +78,3 @@ def _may_lock_all() -> bool:
 
 def _lock(libc: ctypes.CDLL) -> bool:
     return bool(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0)
-
-
-class Secret:
-    """Bytes in a buffer that is owned, overwritten at the end, and never printed.
-
-    Parameters
-    ----------
-    content : bytes-like
-        Copied; the caller's copy is the caller's to forget.
-
-    Notes
-    -----
-    Use it in a ``with``. It cannot be copied, pickled, formatted or compared.
-    """
-
-    __slots__ = ("_buffer",)
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, content: bytes | bytearray | memoryview) -> None:
-        self._buffer = bytearray(content)
-
-    def __enter__(self) -> Secret:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wipe()
-
-    def __len__(self) -> int:
-        return len(self._buffer)
-
-    def __repr__(self) -> str:
-        return f"Secret({len(self._buffer)} bytes, not shown)"
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> bool:
-        raise KeySinkError("secret: not compared; use hmac.compare_digest on its view")
-
-    def __reduce__(self) -> str:
-        raise KeySinkError("secret: it is not copied and not pickled")
-
-    def view(self) -> memoryview:
-        """Return the bytes without a copy; empty after `wipe`."""
-        return memoryview(self._buffer).toreadonly()
-
-    def wipe(self) -> None:
-        """Overwrite the bytes; views that are out show zeros."""
-        self._buffer[:] = bytes(len(self._buffer))
