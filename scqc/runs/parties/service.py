@@ -27,7 +27,7 @@ from scqc.core.errors import (
 from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
-from scqc.runs.parties.block import BOB_NAME, CAPTURE_NAME
+from scqc.runs.parties.block import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.parties.control import require_alone
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
 from scqc.runs.parties.observer import LinkCounts, Observer, Sources
@@ -185,7 +185,7 @@ class Service(ABC):
         The sink forgets key that was used; its raw material must not outlive it.
         """
         if not self.config.peer.keep_captures:
-            for name in (CAPTURE_NAME, BOB_NAME):
+            for name in (CAPTURE_NAME, BOB_NAME, ALICE_NAME):
                 (folder / name).unlink(missing_ok=True)
 
     def first_index(self) -> int:
