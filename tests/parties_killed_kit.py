@@ -514,9 +514,9 @@ def late_lease(self, missing, n_bytes):
     return lease
 
 
-def early_key(self, name, party, *, confirmed):
+def early_key(self, name, party, tags, *, confirmed):
     """Use a key before the peer can have it."""
-    count = KEEP(self, name, party, confirmed=True)
+    count = KEEP(self, name, party, tags, confirmed=True)
     if not confirmed:
         time.sleep(0.1)
     return count

@@ -166,9 +166,7 @@ def distil(
         # Two quadratures to a symbol.
         holevo_bits=0.5 * kept_bits * worst.holevo_bits,
         aep_bits=aep_bits(kept_bits, accepted, budget.smoothing),
-        hashing_bits=hashing_bits(
-            accepted, budget.smoothing, budget.hashing
-        ),
+        hashing_bits=hashing_bits(accepted, budget.smoothing, budget.hashing),
         frames_total=frames,
         frames_kept=kept,
     )

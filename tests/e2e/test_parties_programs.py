@@ -92,6 +92,7 @@ def test_parties_as_programs(tmp_path, config):
         )
         assert made.state("alice")["sessions"] == sessions + 1
 
+        wait_for(lambda: blocks(made, "bob") >= 1, lambda: made.log("bob"))
         shown = scqc("status", bob, "--json")
         assert shown.returncode == 0, shown.stderr
         found = json.loads(shown.stdout)

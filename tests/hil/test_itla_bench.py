@@ -258,7 +258,12 @@ def test_late_bytes_never_answer_the_next_question(wire):
     device.faults = FaultPlan("laser", [Fault("fetch", "late-reply")])
     with pytest.raises(InstrumentTimeout):
         driver._link.read(Register.LOWEST_THZ, 0.2)
-    assert driver._link.read(Register.HIGHEST_THZ) == 196
+    try:
+        found = driver._link.read(Register.HIGHEST_THZ)
+    except WireProtocolError:
+        # Later than the link waits for it: seen, and still no answer to this question.
+        found = driver._link.read(Register.HIGHEST_THZ)
+    assert found == 196
     driver.close()
 
 

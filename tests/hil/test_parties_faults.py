@@ -384,7 +384,14 @@ def test_either_end_stops_and_starts_again(lab, party):
         assert tell(told.home, "stop")
         until(lambda: told.state() == "paused", told.says)
         until(lambda: not tell(bob.home, "status")["blocks_waiting"])
-        time.sleep(0.3)
+
+        def rests():
+            """Whether the block that was in progress is over, too."""
+            before = bob.service.status.blocks
+            time.sleep(0.5)
+            return bob.service.status.blocks == before
+
+        until(rests, bob.says)
         blocks = bob.service.status.blocks
         time.sleep(0.5)
         assert bob.service.status.blocks == blocks

@@ -12,9 +12,9 @@ from protocols.reconciliation import pairs, rates
 from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.security.composable import (
     Ledger,
-    log2_pattern,
     aep_bits,
     hashing_bits,
+    log2_pattern,
     split_epsilon,
 )
 from protocols.security.cv_finite import (

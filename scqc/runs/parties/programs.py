@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ def serve_party(
         Journal(place.home, place.run_uuid) as journal,
     ):
         service = _MAKE[party](place, sink, keys, journal)
+        service.settle = _Settling()
         journal.write("service", f"{party} begins, {place.loaded.path.name}")
         if ready is not None:
             ready(service)
@@ -94,6 +96,23 @@ def observed(service: Service) -> Iterator[str]:
         except WatchdogError as error:
             service.status.alarms.happened("watchdog", str(error))
             raise
+
+
+class _Settling:
+    """Leave what the first block has brought into memory to itself, once.
+
+    Else the collector of garbage walks over all of it again and again, with the
+    interpreter's lock held, and the heart of the program misses its beats.
+    """
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._done = True
+            gc.collect()
+            gc.freeze()
 
 
 @contextmanager

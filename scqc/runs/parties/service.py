@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import threading
 from abc import ABC, abstractmethod
@@ -27,6 +26,7 @@ from scqc.core.errors import (
 from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
+from scqc.runs.parties.alice import MOST_PENDING
 from scqc.runs.parties.block import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.parties.control import require_alone
 from scqc.runs.parties.curve import LinkKeyFile, read_link_file
@@ -111,7 +111,9 @@ class Service(ABC):
         self.running = threading.Event()
         if not place.paused:
             self.running.set()
-        self._failures, self._settled = 0, False
+        self._failures = 0
+        #: Called after every block that was distilled.
+        self.settle: Callable[[], None] = lambda: None
         #: Why this end asks for nothing until it is told to start; empty if it does.
         self.faulted = ""
 
@@ -169,7 +171,7 @@ class Service(ABC):
             If there is none.
         """
         # Those that wait to be distilled are not old.
-        on_the_way = self.config.peer.queue_blocks + 3
+        on_the_way = max(self.config.peer.queue_blocks + 3, MOST_PENDING + 1)
         kept = max(self.config.peer.keep_blocks, on_the_way)
         folders = sorted((self.place.home / "blocks").glob("block-*"))
         for folder in folders[: max(0, len(folders) - kept)]:
@@ -225,13 +227,7 @@ class Service(ABC):
     def note_success(self) -> None:
         """Note that a block was distilled."""
         self._failures = 0
-        if not self._settled:
-            # What the first block has brought into memory stays: left to itself, the
-            # collector of garbage walks over all of it again and again, with the
-            # interpreter's lock held, and the heart misses its beats.
-            self._settled = True
-            gc.collect()
-            gc.freeze()
+        self.settle()
 
     def rest(self) -> None:
         """Say why no block is taken: told to stop, or a fault that needs somebody."""
