@@ -14,8 +14,9 @@ BENCHMARKS := receiver reconciliation timetags instruments wire parties plan
 run: $(READY)
 	$(BIN)/scqc run lab_configs/cv_fiber_10km.toml --payload lab_configs/payload.txt
 
+# Three at a time on two cores: many tests wait for deadlines.
 test: $(READY)
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 3 --dist loadfile
 
 # What must be green besides the tests, a line each.
 check: $(READY)

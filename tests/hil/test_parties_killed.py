@@ -221,6 +221,7 @@ def test_parties_killed_at_random_use_nothing_twice(tmp_path):
     assert found["trials"] >= 50
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("mutant", "why"),
     [("late-lease", "delivered twice"), ("early-key", "given out")],
