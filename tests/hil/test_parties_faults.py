@@ -163,7 +163,8 @@ def test_another_config_is_named_at_both_ends(lab, other, named):
         lambda: Running(lab, "alice"), lambda: Running(lab, "bob", loaded)
     ) as (alice, bob):
         until(lambda: named in alice.says() and named in bob.says(), bob.says)
-        assert alice.state() == bob.state() == "waiting"
+        # The refusal is told in the journal before either has gone back to waiting.
+        until(lambda: alice.state() == bob.state() == "waiting", bob.says)
     assert released(lab) == before
 
 
