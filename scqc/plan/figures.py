@@ -5,33 +5,27 @@ Colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scqc.core.figure_style import (
+    BLUE,
+    BROWN,
+    GREEN,
+    GREY,
+    ORANGE,
+    STYLE,
+    VERMILLION,
+    rendered,
+)
 from scqc.plan.records import Curve, Plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#666666", "#8A5A00")
-_STYLE: Any = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    # Names inside the SVG come from its content, not from chance.
-    "svg.hashsalt": "scqc",
-}
+_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, GREY, BROWN)
 _SIZE_IN = (10.0, 4.2)
-_DPI = 150
 #: Attenuation beyond this looks the same: nothing gets through.
 _MOST_DB = 200.0
 
@@ -52,7 +46,7 @@ def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=_SIZE_IN, layout="constrained")
         if plan.y == ("attenuation_db",):
             _gas(figure, plan.curves[0])
@@ -66,15 +60,7 @@ def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
             rates, losses = figure.subplots(1, 2, width_ratios=(3, 2))
             _rates(rates, plan)
             _losses(losses, plan.curves[0])
-        out = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(out, format=kind, dpi=_DPI, metadata=metadata)
-    return out.getvalue()
-
-
-def as_address(svg: bytes) -> str:
-    """Return an SVG as an image address that reaches nothing outside the page."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
+        return rendered(figure, kind)
 
 
 def said(name: str) -> str:

@@ -6,8 +6,6 @@ An SVG inside an image address cannot reach anything outside the page.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsp.decision import DecisionScale
+from scqc.core.figure_style import (
+    BLUE,
+    BROWN,
+    GREEN,
+    GREY,
+    ORANGE,
+    STYLE,
+    VERMILLION,
+    as_address,
+    rendered,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
-ORANGE, GREY, BROWN = "#E69F00", "#666666", "#8A5A00"
-STYLE: Any = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    # Names inside the SVG come from its content, not from chance.
-    "svg.hashsalt": "scqc",
-}
 # Full width of the page.
 WIDTH_IN = 10.0
-# Dots per inch of what is not drawn as vectors: clouds of points.
-DPI = 150
 # Share of errors, two-sided 99.9 %, in standard deviations.
 SIGMAS_999 = 3.2905
 # More points than this say nothing more on paper.
@@ -55,11 +47,7 @@ def draw_figure(
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         axes = figure.subplots(1, columns)
         draw(axes)
-        out = io.BytesIO()
-        # The same figure is the same bytes: no date.
-        figure.savefig(out, format="svg", dpi=DPI, metadata={"Date": None})
-    text = base64.b64encode(out.getvalue()).decode("ascii")
-    return f"data:image/svg+xml;base64,{text}"
+        return as_address(rendered(figure))
 
 
 def constellation(plots: dict[str, Any]) -> str:

@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 
 from dsp.time_tags.slots import INTENSITIES
-from scqc.runs.report_figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    WIDTH_IN,
-    draw_figure,
-    wilson,
-)
+from scqc.core.figure_style import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from scqc.runs.report_figures import WIDTH_IN, draw_figure, wilson
 
 _COLOURS = (BLUE, ORANGE, GREY)
 _DETECTORS = ("z0", "z1", "x0", "x1")
