@@ -1,6 +1,7 @@
 """The two programs for an hour: memory stays, queues stay, blocks keep coming.
 
 SCQC_SOAK_S=300 make soak AREA=parties_steady    # a shorter try
+SCQC_SOAK_PACE_S=6 make soak AREA=parties_steady # a light that takes its time
 """
 
 import json
@@ -13,12 +14,13 @@ from benchmarks import steady
 
 pytestmark = pytest.mark.soak
 SECONDS = float(os.environ.get("SCQC_SOAK_S", "3600"))
+PACE_S = float(os.environ.get("SCQC_SOAK_PACE_S", "0"))
 LIMIT_MB_PER_H = 1.0
 
 
 @pytest.mark.timeout(3 * SECONDS + 1200.0)
 def test_soak_parties_steady_neither_grow_nor_fall_behind(capsys):
-    found = steady.steady("dv_quick", SECONDS)
+    found = steady.steady("dv_quick", SECONDS, PACE_S)
     slopes = {p: found.slope_mb_per_h(p) for p in ("alice", "bob")}
     at_s, waiting = np.array(found.at_s), np.array(found.waiting)
     with capsys.disabled():
