@@ -36,6 +36,8 @@ KINDS = {
 }
 # Tests of the wire need no process of its own to watch them.
 UNWATCHED = Supervision(watchdog=False)
+# Watched, but a program that a busy machine lets wait does not hang.
+PATIENT = Supervision(hang_s=30.0)
 PHOTON_BENCH = ("awg", "tagger")
 RATE_HZ = 400e6
 AMPLITUDE_VPP = {1: 0.5, 2: 0.5}

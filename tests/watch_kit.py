@@ -38,7 +38,9 @@ PROGRAM = """
     for place in places:
         name, role, driver, resource = place.split(" ")
         settings[name] = InstrumentSettings(role=role, driver=driver, resource=resource)
-    supervision = Supervision(watchdog == "watched")
+    # Only one that is to hang may be thought to: a busy machine lets programs wait.
+    patience = {} if how == "hang" else {"hang_s": 30.0}
+    supervision = Supervision(watchdog == "watched", **patience)
     wiring = {"switch.signal": "awg:marker1"}
     bench = Bench(settings, wiring, SafetySettings(), supervision)
     try:

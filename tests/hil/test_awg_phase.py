@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bench_kit import ClickingLight, served
+from bench_kit import UNWATCHED, ClickingLight, served
 from run_kit import CONFIGS
 
 from driver.bench import Bench
@@ -37,7 +37,7 @@ def bench_on(lab):
         )
         for name in ("awg", "phase")
     }
-    return Bench(settings, WIRING)
+    return Bench(settings, WIRING, supervision=UNWATCHED)
 
 
 def test_the_channel_holds_what_it_is_told(lab):

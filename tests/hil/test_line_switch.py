@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from bench_kit import KINDS, WIRING, PlainLight
+from bench_kit import KINDS, UNWATCHED, WIRING, PlainLight
 from pydantic import ValidationError
 from role_kit import opened
 
@@ -66,7 +66,7 @@ def bench_on(lab, io_timeout_s=2.0):
         )
         for name, endpoint in lab.endpoints.items()
     }
-    return Bench(settings, SHUTTERED)
+    return Bench(settings, SHUTTERED, supervision=UNWATCHED)
 
 
 def test_a_bench_has_shutters_of_both_kinds(lab):

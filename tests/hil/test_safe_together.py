@@ -59,7 +59,10 @@ def test_leaving_a_bench_does_not_wait_for_the_first_to_answer(monkeypatch):
     """The others pass the interlock from their own threads, also once it is set."""
     dark, seen = threading.Event(), []
     safety = SafetySettings(on_exit=("awg.stop",))
-    with served() as lab, Bench(settings_for(lab.endpoints), {}, safety) as bench:
+    with (
+        served() as lab,
+        Bench(settings_for(lab.endpoints), {}, safety, UNWATCHED) as bench,
+    ):
         scope = bench.digitizer
         really = scope.safe_state
 

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from bench_kit import AMPLITUDE_VPP, RATE_HZ, WIRING, settings_for
+from bench_kit import AMPLITUDE_VPP, PATIENT, RATE_HZ, WIRING, settings_for
 
 from driver.bench import Bench
 from driver.capture import record
@@ -44,7 +44,7 @@ def test_without_sim_nothing_is_touched():
 
 def test_a_record_through_the_virtual_laboratory():
     with station(CONFIGURED, WIRING, SimSettings(), tap=True) as found:
-        with Bench(found.instruments, found.wiring) as bench:
+        with Bench(found.instruments, found.wiring, supervision=PATIENT) as bench:
             bench.awg.configure(AwgConfig(RATE_HZ, AMPLITUDE_VPP))
             t = np.arange(12800) / RATE_HZ
             tone = 0.2 * np.exp(-2j * np.pi * 55e6 * t)
@@ -74,7 +74,7 @@ def test_faults_reach_the_emulators():
     with (
         station(wanted, WIRING, SimSettings(faults=faults)) as found,
         pytest.raises(ConnectError, match="Model X"),
-        Bench(found.instruments, found.wiring),
+        Bench(found.instruments, found.wiring, supervision=PATIENT),
     ):
         pass
 
@@ -115,10 +115,10 @@ def test_start_has_a_deadline(monkeypatch):
 
 PROGRAM = """
     import sys, time
-    from bench_kit import WIRING, settings_for
+    from bench_kit import PATIENT, WIRING, settings_for
     from driver.bench import Bench
     settings = settings_for({"awg": sys.argv[1], "scope": sys.argv[2]}, 5.0)
-    with Bench(settings, WIRING) as bench:
+    with Bench(settings, WIRING, supervision=PATIENT) as bench:
         bench.switch("switch.signal").set_open(True)
         bench.awg._link.write(":OUTP1 ON")
         bench.awg.ping()

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from bench_kit import WIRING, bench_on, served, settings_for
+from bench_kit import PATIENT, WIRING, bench_on, served, settings_for
 from watch_kit import SERIAL, TCP, gone, lit_program
 
 from driver import guard as guard_module
@@ -173,7 +173,9 @@ def test_nothing_is_closed_while_another_thread_makes_it_safe(monkeypatch):
 
 def watched_bench(lab, **supervision):
     settings = settings_for(lab.endpoints)
-    return Bench(settings, WIRING, SafetySettings(), Supervision(**supervision))
+    # A busy machine lets programs wait; none of these is to hang, unless it says so.
+    patient = Supervision(**({"hang_s": PATIENT.hang_s} | supervision))
+    return Bench(settings, WIRING, SafetySettings(), patient)
 
 
 def open_files():
@@ -204,7 +206,7 @@ def test_a_clean_exit_says_nothing_and_leaves_nothing(tmp_path, capfd):
 def test_what_it_did_is_in_the_journal(tmp_path, capfd):
     journal = tmp_path / "journal.jsonl"
     with served() as lab:
-        bench = watched_bench(lab, journal=journal, run_uuid="some-run")
+        bench = watched_bench(lab, journal=journal, run_uuid="some-run", hang_s=HANG_S)
         with pytest.raises(WatchdogError), bench:  # noqa: PT012
             bench.switch("switch.signal").set_open(True)
             # The heart stops; the program goes on.
