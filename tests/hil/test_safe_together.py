@@ -5,7 +5,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from bench_kit import UNWATCHED, ClickingLight, served, settings_for
+from bench_kit import PATIENT, UNWATCHED, ClickingLight, served, settings_for
 
 from driver.bench import Bench
 from driver.making_safe import make_all_safe, safe_order
@@ -61,7 +61,7 @@ def test_leaving_a_bench_does_not_wait_for_the_first_to_answer(monkeypatch):
     safety = SafetySettings(on_exit=("awg.stop",))
     with (
         served() as lab,
-        Bench(settings_for(lab.endpoints), {}, safety, UNWATCHED) as bench,
+        Bench(settings_for(lab.endpoints), {}, safety, PATIENT) as bench,
     ):
         scope = bench.digitizer
         really = scope.safe_state
