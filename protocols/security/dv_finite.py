@@ -149,6 +149,8 @@ def _check(link: PhotonLink, block: PhotonBlock) -> None:
         ("transmittance", link.transmittance, 0.0, 1.0),
         ("background yield", link.background_yield, 0.0, 1.0 - 1e-9),
         ("misalignment", link.misalignment, 0.0, 1.0),
+        ("share of slots with the receiver ready", link.ready, 0.0, 1.0),
+        ("blinding transmittance", link.blinding, 0.0, 1.0),
         ("slots of a block", block.slots, 1.0, 1e18),
         ("probability of the key basis", block.key_basis, 1e-6, 1.0 - 1e-6),
         ("efficiency of the error correction", block.efficiency, 1.0, 10.0),

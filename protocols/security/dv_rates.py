@@ -45,12 +45,20 @@ class PhotonLink:
     weights : ndarray, shape (k,), float64 [1], or None
         Of the states of a fading channel, the first axis of the transmittance;
         they add up to 1. None: a channel that stands still.
+    ready : float or ndarray, shape (...) or (k, ...)
+        Probability that no click of an earlier slot blinds the receiver [1].
+    blinding : float or ndarray, shape (...) or (k, ...)
+        Transmittance to where a photon blinds the receiver for its own slot: a
+        slot of ``n`` photons is missed with ``1 - (1 - blinding)^n``, which does
+        not depend on the intensity, as the decoy argument wants [1].
     """
 
     transmittance: Floats
     background_yield: Floats
     misalignment: Floats
     weights: NDArray[np.float64] | None = None
+    ready: Floats = 1.0
+    blinding: Floats = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def click_rate(link: PhotonLink, mean_photons: Floats) -> NDArray[np.float64]:
     exponent = np.log1p(-np.asarray(link.background_yield)) - np.multiply(
         link.transmittance, mean_photons
     )
-    return _averaged(link, -np.expm1(exponent))
+    return _averaged(link, -np.expm1(exponent) * _awake(link, mean_photons))
 
 
 def wrong_click_rate(link: PhotonLink, mean_photons: Floats) -> NDArray[np.float64]:
@@ -134,7 +142,7 @@ def wrong_click_rate(link: PhotonLink, mean_photons: Floats) -> NDArray[np.float
     y0 = np.asarray(link.background_yield, dtype=np.float64)
     photons = -np.expm1(-np.multiply(link.transmittance, mean_photons))
     wrong = RANDOM_CLICK * y0 + link.misalignment * (1.0 - y0) * photons
-    return _averaged(link, wrong)
+    return _averaged(link, wrong * _awake(link, mean_photons))
 
 
 def gains(link: PhotonLink, decoys: Decoys) -> Gains:
@@ -281,6 +289,12 @@ def _correction(found: Gains, decoys: Decoys) -> NDArray[np.float64]:
     return np.asarray(decoys.sifting * found.signal * wanted)
 
 
+def _awake(link: PhotonLink, mean_photons: Floats) -> NDArray[np.float64]:
+    """Return the probability that the receiver sees what comes, shape (...) [1]."""
+    blinded = np.multiply(link.blinding, mean_photons)
+    return np.asarray(np.multiply(link.ready, np.exp(-blinded)))
+
+
 def _averaged(link: PhotonLink, values: NDArray[np.float64]) -> NDArray[np.float64]:
     if link.weights is None:
         return np.asarray(values)
@@ -322,6 +336,8 @@ def _check(link: PhotonLink, decoys: Decoys) -> None:
     check_range("transmittance", link.transmittance, 0.0, 1.0)
     check_range("background yield", link.background_yield, 0.0, 1.0 - 1e-9)
     check_range("misalignment", link.misalignment, 0.0, 1.0)
+    check_range("share of slots with the receiver ready", link.ready, 0.0, 1.0)
+    check_range("blinding transmittance", link.blinding, 0.0, 1.0)
     check_range("decoy photons", decoys.decoy, 1e-9, 10.0)
     ratio = np.divide(decoys.decoy, decoys.signal)
     check_range("decoy over signal photons", ratio, 0.0, 1.0 - 1e-9)

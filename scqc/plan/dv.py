@@ -26,6 +26,7 @@ from protocols.security.dv_rates import (
     published_key_per_slot,
     wrong_click_rate,
 )
+from scqc.plan.dead_time import DeadTime
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scheme_settings import DvScheme
@@ -60,7 +61,9 @@ class DvPoints:
     columns: dict[str, Floats]
 
 
-def dv_points(scheme: DvScheme, values: Values, channel: ChannelPoints) -> DvPoints:
+def dv_points(
+    scheme: DvScheme, values: Values, channel: ChannelPoints, slot_rate_hz: float
+) -> DvPoints:
     """Put the scheme on a channel.
 
     Parameters
@@ -69,20 +72,18 @@ def dv_points(scheme: DvScheme, values: Values, channel: ChannelPoints) -> DvPoi
     values : Values
         Its numbers, swept ones as arrays of the channel's shape.
     channel : ChannelPoints
+    slot_rate_hz : float
+        Turns the dead time into slots [Hz].
 
     Raises
     ------
     ModelRangeError
         If a parameter is unphysical.
     """
-    dark, stray = values.full("dark_yield"), values.full("stray_yield")
-    link = PhotonLink(
-        transmittance=values.full("efficiency") * channel.nodes,
-        background_yield=dark + stray - dark * stray,
-        misalignment=values.full("misalignment"),
-        weights=channel.weights,
-    )
-    share, z = values.full("signal_share"), values.full("z_share")
+    dead = DeadTime.of(values.full("dead_time_s"), slot_rate_hz)
+    link = _link(values, channel, dead)
+    secret = 1.0 - values.full("public_share")
+    share, z = secret * values.full("signal_share"), values.full("z_share")
     half = scheme.finite == "published"
     decoys = Decoys(
         signal=values.full("signal_photons"),
@@ -103,8 +104,49 @@ def dv_points(scheme: DvScheme, values: Values, channel: ChannelPoints) -> DvPoi
         "gain_decoy": clicks[1],
         "gain_vacuum": clicks[2],
         "qber": found.error_rate,
+        "stray_light_yield": stray_light_yield(values, channel),
     }
     return DvPoints(link, found, decoys, clicks, wrong, payload, columns)
+
+
+def _link(values: Values, channel: ChannelPoints, dead: DeadTime) -> PhotonLink:
+    """Return the way from Alice's exit to a click in the gate, dead times counted."""
+    dark, stray = values.full("dark_yield"), values.full("stray_yield")
+    found, in_gate = values.full("efficiency") * channel.nodes, values.in_gate_share
+    other, light = dark + stray - dark * stray, stray_light_yield(values, channel)
+    return PhotonLink(
+        transmittance=in_gate * found,
+        background_yield=other + light - other * light,
+        misalignment=values.full("misalignment"),
+        weights=channel.weights,
+        ready=dead.ready(found, in_gate, _mean_photons(values)),
+        blinding=dead.blinding(found, in_gate),
+    )
+
+
+def stray_light_yield(values: Values, channel: ChannelPoints) -> Floats:
+    """Return clicks per slot by light of the sky, or of a fibre's other channels [1].
+
+    Shape (...).
+
+    Parameters
+    ----------
+    values : Values
+        Of the scheme.
+    channel : ChannelPoints
+    """
+    filter_nm, gate_s = values.full("filter_nm"), values.full("gate_s")
+    photons = channel.stray_photons(filter_nm, gate_s)
+    return np.asarray(-np.expm1(-values.full("efficiency") * photons))
+
+
+def _mean_photons(values: Values) -> Floats:
+    """Return the mean of all slots; half of the public ones are signals, half dark."""
+    signal, decoy = values.full("signal_share"), values.full("decoy_share")
+    bright, weak = values.full("signal_photons"), values.full("decoy_photons")
+    closed, public = values.full("vacuum_photons"), values.full("public_share")
+    secret = signal * bright + decoy * weak + (1.0 - signal - decoy) * closed
+    return np.asarray((1.0 - public) * secret + 0.5 * public * (bright + closed))
 
 
 def dv_key_bits(
@@ -128,33 +170,42 @@ def dv_key_bits(
         if not block_size:
             return key_per_slot(points.gains, points.decoys)
         block = PublishedBlock(
-            slots=block_size,
+            slots=block_size * (1.0 - values.full("public_share")),
             shares=(scheme.signal_share, scheme.decoy_share, scheme.vacuum_share),
             check_basis=1.0 - scheme.z_share,
             epsilon=scheme.epsilon,
         )
         return published_key_per_slot(points.gains, points.decoys, block)
     nodes = np.asarray(points.link.transmittance)
-    flat = nodes.reshape(nodes.shape[0], -1)
     each = [
-        _balance_bits(scheme, values, points, (i, flat[:, i]), block_size)
-        for i in range(flat.shape[1])
+        _balance_bits(scheme, values, points, i, block_size)
+        for i in range(nodes[0].size)
     ]
     return np.array(each).reshape(nodes.shape[1:])
 
 
-def _balance_bits(
-    scheme: DvScheme,
-    values: Values,
-    points: DvPoints,
-    point: tuple[int, Floats],
-    block_size: float,
-) -> float:
-    """Return the balance of one block over its slots [bit]."""
-    i, transmittance = point
+def point_block(
+    scheme: DvScheme, values: Values, points: DvPoints, i: int, block_size: float
+) -> tuple[PhotonLink, Intensities, PhotonBlock]:
+    """Return what the ledger of one point's block is made of.
+
+    Parameters
+    ----------
+    scheme : DvScheme
+    values : Values
+    points : DvPoints
+    i : int
+        Index of the point, over all axes.
+    block_size : float
+        Slots per block, public ones included; 0 is endless.
+    """
 
     def at(name: str) -> float:
         return float(values.full(name).ravel()[i])
+
+    def states(field: Floats | float) -> Floats:
+        full = np.broadcast_to(field, np.shape(points.link.transmittance))
+        return np.asarray(full.reshape(full.shape[0], -1)[:, i])
 
     shares = at("signal_share"), at("decoy_share")
     sent = Intensities(
@@ -162,22 +213,34 @@ def _balance_bits(
         (*shares, 1.0 - sum(shares)),
     )
     link = PhotonLink(
-        transmittance=transmittance,
+        transmittance=states(points.link.transmittance),
         background_yield=float(np.ravel(points.link.background_yield)[i]),
         misalignment=float(np.ravel(points.link.misalignment)[i]),
         weights=points.link.weights,
+        ready=states(points.link.ready),
+        blinding=states(points.link.blinding),
     )
     method: Method = "hoeffding"
     if block_size and scheme.finite != "published":
         method = scheme.finite
     block = PhotonBlock(
-        slots=block_size or _ENDLESS,
+        slots=(block_size or _ENDLESS) * (1.0 - at("public_share")),
         key_basis=at("z_share"),
         efficiency=at("correction_efficiency"),
-        secrecy=scheme.epsilon,
+        # The other half is for keys that differ, as on the bench.
+        secrecy=0.5 * scheme.epsilon,
         method=method,
     )
-    return expected_ledger(link, sent, block).balance_bits / block.slots
+    return link, sent, block
+
+
+def _balance_bits(
+    scheme: DvScheme, values: Values, points: DvPoints, i: int, block_size: float
+) -> float:
+    """Return the balance of one block over its slots [bit]."""
+    link, sent, block = point_block(scheme, values, points, i, block_size)
+    balance = expected_ledger(link, sent, block).balance_bits
+    return balance / (block_size or _ENDLESS)
 
 
 def _message(
@@ -190,7 +253,8 @@ def _message(
         (p * c for p, c in zip(shares, clicks, strict=True)), start=0.0 * signal
     )
     bad = sum((p * w for p, w in zip(shares, wrong, strict=True)), start=0.0 * signal)
-    kept = values.full("z_share") ** 2 * every
+    secret = 1.0 - values.full("public_share")
+    kept = secret * values.full("z_share") ** 2 * every
     entropy = binary_entropy(bad / every)
     useful = 1.0 - values.full("correction_efficiency") * entropy
     return np.asarray(kept * np.maximum(useful, 0.0))

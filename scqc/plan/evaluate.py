@@ -101,7 +101,7 @@ def rates_on(
         keys = {n: cv_key_bits(scheme, cv, n) for n in block_sizes}
         columns = {"classical_bits_per_use": cv.classical_bits, **cv.columns}
     else:
-        dv = dv_points(scheme, values, channel)
+        dv = dv_points(scheme, values, channel, scenario.symbol_rate_hz)
         keys = {n: dv_key_bits(scheme, values, dv, n) for n in block_sizes}
         columns = {"payload_bits_per_use": dv.payload_bits, **dv.columns}
     return Evaluated(channel, keys, columns | channel.extra)

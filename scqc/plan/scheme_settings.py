@@ -121,12 +121,41 @@ class DvScheme(Settings):
     signal_share: float = Field(default=0.9, gt=0.0, lt=1.0)
     decoy_share: float = Field(default=0.05, gt=0.0, lt=1.0)
     z_share: float = Field(default=0.6, gt=0.0, lt=1.0, description="of both parties")
+    public_share: float = Field(
+        default=0.0, ge=0.0, le=0.5, description="of the slots: clock, frame and phase"
+    )
     efficiency: float = Field(default=0.2, gt=0.0, le=1.0, description="of detectors")
+    in_gate_share: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="of the photons found; 0.5: an unbalanced interferometer of even "
+        "arms, whose middle one of three pulses interferes",
+    )
+    dead_time_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e-3,
+        description="of the whole receiver, two detectors, after any click, in the "
+        "gate or not",
+    )
     dark_yield: float = Field(
         default=2.4e-6, ge=0.0, lt=0.5, description="clicks per slot without light"
     )
     stray_yield: float = Field(
-        default=1e-6, ge=0.0, lt=0.5, description="clicks per slot from stray light"
+        default=1e-6,
+        ge=0.0,
+        lt=0.5,
+        description="clicks per slot from stray light that no model here knows",
+    )
+    filter_nm: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1000.0,
+        description="width of the spectral filter, for skylight and Raman light",
+    )
+    gate_s: float = Field(
+        default=1e-9, gt=0.0, le=1e-3, description="in which a slot's clicks count"
     )
     misalignment: float = Field(
         default=0.01, ge=0.0, le=0.5, description="photons at the wrong detector"
