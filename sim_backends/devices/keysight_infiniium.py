@@ -88,13 +88,18 @@ class KeysightInfiniium(ScpiDevice):
         if worker is not None:
             worker.join()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``*OPC?`` waits: it does for ``:DIGitize``, not for ``:SINGle``."""
+        return self._digitizes and self._state in {"armed", "recording"}
+
     def _reset_registers(self) -> None:
         self._rate_hz, self._n_samples = 1e9, 100_000
         self._automatic = True
         self._source = 1
         self._streaming = False
         self._state = "idle"
-        self._done_event = self._armed_event = False
+        self._digitizes = self._done_event = self._armed_event = False
         self._inputs = {n: _Input() for n in CHANNELS}
         self._inputs[1].shown = True
 
@@ -102,7 +107,7 @@ class KeysightInfiniium(ScpiDevice):
         add = self.add
         add("STOP", Command("configure", on_set=lambda *_: self._stop()))
         add("SINGle", Command("arm", on_set=lambda *_: self._single()))
-        add("DIGitize", Command("arm", on_set=lambda *_: self._single()))
+        add("DIGitize", Command("arm", on_set=lambda *_: self._digitize()))
         add("AER", Command("arm", on_query=lambda *_: self._take_armed()))
         add("PDER", Command("wait", on_query=lambda *_: self._take_done()))
         add("ADER", Command("wait", on_query=lambda *_: self._take_done()))
@@ -190,13 +195,18 @@ class KeysightInfiniium(ScpiDevice):
     def _stop(self) -> None:
         self._generation += 1
         self._state, self._done_event = "idle", False
-        self._armed_event = False
+        self._digitizes = self._armed_event = False
+        self.idle.notify_all()
 
     def _single(self) -> None:
         self._stop()
         self._state, self._armed_event = "armed", True
         if self._automatic:
             self._start_record()
+
+    def _digitize(self) -> None:
+        self._single()
+        self._digitizes = True
 
     def _on_trigger(self) -> None:
         """React to a pulse on the auxiliary input."""
@@ -232,6 +242,7 @@ class KeysightInfiniium(ScpiDevice):
                         seen - np.float32(channel.offset_v), channel.range_v, self._bits
                     )
             self._state, self._done_event = "done", True
+            self.idle.notify_all()
 
     def _take_armed(self) -> str:
         armed, self._armed_event = self._armed_event, False

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from bench_kit import served
+from bench_kit import PlainLight, served
 from role_kit import visa_name
 
 from driver.bench_lock import canonical
@@ -62,7 +62,7 @@ def garbage_is_collected():
 
 
 @contextlib.contextmanager
-def linked(faults=(), io_timeout_s=2.0):
+def linked(faults=(), io_timeout_s=20.0):
     with served({"scope": list(faults)}, transports=SCOPE) as lab:
         place = visa_name(lab.endpoints["scope"])
         link = ScpiLink(scpi_transport("scope", place), io_timeout_s=io_timeout_s)
@@ -156,6 +156,39 @@ def test_questions_blocks_and_errors():
             assert link.query(":ACQ:POIN?") == "5000"
         link.write_block(":NONSENSE ", codes.data)
         assert link.errors()[0][0] == -113
+
+
+class SlowLight(PlainLight):
+    """Its records take until they are let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.go = threading.Event()
+
+    def record(self, n_samples, rate_hz):
+        self.go.wait(60.0)
+        return super().record(n_samples, rate_hz)
+
+
+def test_a_digitize_is_over_when_it_says_so():
+    """``*OPC?`` waits for ``:DIGitize`` and not for ``:SINGle``: the vendor's guide."""
+    light, answers = SlowLight(), []
+    with served(light=light, names=("scope",)) as lab:
+        link = ScpiLink(scpi_transport("scope", lab.endpoints["scope"]))
+        link.open()
+        link.write(":ACQ:POIN 1000;:SING")
+        assert link.query("*OPC?") == "1"
+        assert link.query(":AST?") == "TRIG"
+        link.write(":STOP;:DIG")
+        asking = threading.Thread(target=lambda: answers.append(link.query("*OPC?")))
+        asking.start()
+        asking.join(0.2)
+        assert answers == []
+        light.go.set()
+        asking.join(20.0)
+        assert answers == ["1"]
+        assert link.query(":AST?") == "ADONE"
+        link.close()
 
 
 @pytest.mark.parametrize("kind", ["no-reply", "late-reply"])
