@@ -148,7 +148,7 @@ def served(
 
 
 def settings_for(
-    endpoints, io_timeout_s=2.0, **expect
+    endpoints, io_timeout_s=20.0, **expect
 ) -> dict[str, InstrumentSettings]:
     """Return the settings of the instruments at `endpoints`."""
     return {
@@ -165,7 +165,7 @@ def settings_for(
     }
 
 
-def bench_on(lab: EmulatedLab, io_timeout_s=2.0, **expect) -> Bench:
+def bench_on(lab: EmulatedLab, io_timeout_s=20.0, **expect) -> Bench:
     """Return a bench, not yet entered, on the instruments of `lab`."""
     wiring = WIRING if "scope" in lab.devices else PHOTON_WIRING
     wiring = {s: p for s, p in wiring.items() if p.partition(":")[0] in lab.devices}

@@ -35,7 +35,7 @@ def regular_tags(periods=PERIODS, inputs=(1, 2, 3, 4)):
 
 
 @contextmanager
-def opened_driver(name, resource, io_timeout_s=2.0):
+def opened_driver(name, resource, io_timeout_s=20.0):
     """Build and open a driver; close it at the end."""
     link = make_link(DRIVERS[name].link, "dut", resource, io_timeout_s=io_timeout_s)
     driver = make_driver(name, link)

@@ -126,7 +126,7 @@ def opened(backend, light=None, wiring=None, faults=()):
         kind = DRIVERS[wanted].link
         place = lab.endpoints[name]
         place = visa_name(place) if transport == "visa" else place
-        link = make_link(kind, name, place, io_timeout_s=2.0)
+        link = make_link(kind, name, place, io_timeout_s=20.0)
         driver = make_driver(wanted, link)
         driver.open()
         try:

@@ -48,7 +48,7 @@ def wire(request):
     """Serve a module, on a terminal unless a test says otherwise."""
     servers = []
 
-    def serve(*faults, settle_scale=0.001, io_timeout_s=2.0):
+    def serve(*faults, settle_scale=0.001, io_timeout_s=20.0):
         plan = FaultPlan("laser", [Fault(*fault) for fault in faults])
         cables = Cables(MovableLight(), {"tx.laser": "laser:1"})
         server = request.param(ItlaModule("laser", cables, plan, settle_scale))

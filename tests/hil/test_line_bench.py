@@ -84,7 +84,7 @@ def wire(request):
     """Serve an instrument, on a terminal unless a test says otherwise."""
     servers = []
 
-    def serve(name, *faults, io_timeout_s=2.0):
+    def serve(name, *faults, io_timeout_s=20.0):
         plan = FaultPlan(name, [Fault(*fault) for fault in faults])
         cables = Cables(MovableLight(), WIRING[name])
         server = request.param(EMULATED[name](name, cables, plan))

@@ -54,7 +54,7 @@ def lab():
     served.close()
 
 
-def bench_on(lab, io_timeout_s=2.0):
+def bench_on(lab, io_timeout_s=20.0):
     roles = {name: role for name, (role, _) in KINDS.items()}
     settings = {
         name: InstrumentSettings(

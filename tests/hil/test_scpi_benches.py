@@ -20,7 +20,7 @@ def bench_of(lab, wiring, **roles):
     """Return a bench, not yet entered; `roles` maps names to role and driver."""
     settings = {
         name: InstrumentSettings(
-            role=role, driver=driver, resource=lab.endpoints[name], io_timeout_s=2.0
+            role=role, driver=driver, resource=lab.endpoints[name], io_timeout_s=20.0
         )
         for name, (role, driver) in roles.items()
     }

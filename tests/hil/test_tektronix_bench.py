@@ -37,7 +37,7 @@ def serve(light=None, **more):
 def bench_on(lab):
     settings = {
         name: InstrumentSettings(
-            role=role, driver=driver, resource=lab.endpoints[name], io_timeout_s=2.0
+            role=role, driver=driver, resource=lab.endpoints[name], io_timeout_s=20.0
         )
         for name, (role, driver) in ROLES.items()
     }
