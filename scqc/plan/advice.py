@@ -15,9 +15,14 @@ import numpy as np
 
 from protocols.security.key_limits import Cause, Turn, turning_points
 from scqc.core.errors import ModelRangeError
-from scqc.plan.evaluate import Evaluated, evaluate_points
+from scqc.plan.channel_settings import Telescopes
+from scqc.plan.channels import channel_points
+from scqc.plan.evaluate import Evaluated, evaluate_points, part_of, rates_on
+from scqc.plan.free_space import radiance
+from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario
+from scqc.plan.values import Values
 
 _STEPS = 48
 #: From here on a block is as good as endless [symbols].
@@ -36,6 +41,8 @@ _BEST: dict[str, dict[str, float]] = {
         "channel.receiver_k": 0.0,
         "channel.source_k": 0.0,
         "channel.pointing_rad": 0.0,
+        "channel.sky_radiance_w_per_m2_um_sr": 0.0,
+        "channel.neighbour_dbm": -100.0,
     },
     "dv": {
         "scheme.dark_yield": 0.0,
@@ -44,8 +51,15 @@ _BEST: dict[str, dict[str, float]] = {
         "scheme.efficiency": 1.0,
         "scheme.correction_efficiency": 1.0,
         "channel.pointing_rad": 0.0,
+        "channel.sky_radiance_w_per_m2_um_sr": 0.0,
+        "channel.neighbour_dbm": -100.0,
+        "channel.field_of_view_rad": 1e-7,
+        "scheme.filter_nm": 1e-4,
+        "scheme.gate_s": 1e-11,
     },
 }
+#: What only matters with stray light on detectors.
+_STRAY = ("channel.field_of_view_rad", "scheme.filter_nm", "scheme.gate_s")
 #: Where nothing can be said.
 _NONE = -1e300
 
@@ -67,19 +81,50 @@ def what_limits(
     tuple of dict
         ``cause`` (a setting, ``loss_db`` or ``block_size``), ``value`` now,
         ``needed`` (None: this alone does not help), ``change`` in words, and
-        ``at``: the point of the sweep that is nearest to a key.
+        ``at``: the point of the sweep that is nearest to a key, or, where nothing
+        helps alone, that where most light arrives.
     """
     x, variable = scenario.sweep.values, scenario.sweep.variable
     found = evaluate_points(scenario, {variable: x}, (block_size,))
-    best = int(np.argmax(found.balance_bits[block_size] / _scale(found)))
-    point = {variable: x[best : best + 1]}
-    loss_db = float(found.channel.total_loss_db[best])
+    nearest = int(np.argmax(found.balance_bits[block_size] / _scale(found)))
+    rows = _at(scenario, found, nearest, block_size)
+    if all(row["needed"] is None for row in rows):
+        # Where hardly any light arrives nothing helps alone: ask where most does.
+        brightest = int(np.argmax(found.channel.transmittance))
+        other = _at(scenario, found, brightest, block_size)
+        rows = rows if all(row["needed"] is None for row in other) else other
+    return rows
+
+
+def _at(
+    scenario: Scenario, found: Evaluated, i: int, block_size: float
+) -> tuple[dict[str, Any], ...]:
+    """Return what would have to change at one point of the sweep."""
+    x, variable = scenario.sweep.values, scenario.sweep.variable
+    point = {variable: x[i : i + 1]}
+    loss_db = float(found.channel.total_loss_db[i])
+    scenario = _with_radiance(scenario, point)
     causes = [_loss(scenario, point, block_size, loss_db)]
-    causes += _settings(scenario, point, block_size)
+    stray = bool(np.any(found.channel.stray_hz_per_nm + found.channel.stray_hz > 0.0))
+    causes += _settings(scenario, point, block_size, () if stray else _STRAY)
     if block_size:
         causes.append(_block(scenario, point, block_size))
-    where = {variable: float(x[best])}
+    where = {variable: float(x[i])}
     return tuple(_row(turn) | {"at": where} for turn in turning_points(causes))
+
+
+def _with_radiance(scenario: Scenario, point: dict[str, Floats]) -> Scenario:
+    """Put a number in place of a named sky, so that it can be asked for."""
+    channel = scenario.channel
+    known = getattr(channel, "sky_radiance_w_per_m2_um_sr", None)
+    if not isinstance(channel, Telescopes) or known is not None:
+        return scenario
+    arrays = part_of("channel", point)
+    if "sky_radiance_w_per_m2_um_sr" in arrays:
+        return scenario
+    bright = float(radiance(Values(channel, arrays, (1,)))[0])
+    numbered = channel.model_copy(update={"sky_radiance_w_per_m2_um_sr": bright})
+    return scenario.model_copy(update={"channel": numbered})
 
 
 def _scale(found: Evaluated) -> Floats:
@@ -111,47 +156,80 @@ def least_block(scenario: Scenario, value: float) -> float | None:
     return math.exp(high)
 
 
-def _balance(
-    scenario: Scenario,
-    arrays: dict[str, Floats],
-    block_size: float,
-    gain_db: float = 0.0,
-) -> float:
+def _balance(scenario: Scenario, arrays: dict[str, Floats], block_size: float) -> float:
     try:
-        got = evaluate_points(scenario, arrays, (block_size,), gain_db)
+        got = evaluate_points(scenario, arrays, (block_size,))
     except ModelRangeError:
         # Beyond the model there is no answer, so no promise.
         return _NONE
     return float(got.balance_bits[block_size][0])
 
 
+def _on_channel(
+    scenario: Scenario,
+    channel: ChannelPoints,
+    arrays: dict[str, Floats],
+    block_size: float,
+) -> float:
+    """Balance a scheme on a channel that is known already: much faster."""
+    values = Values(scenario.scheme, part_of("scheme", arrays), (1,))
+    try:
+        got = rates_on(scenario, channel, values, (block_size,))
+    except ModelRangeError:
+        return _NONE
+    return float(got.balance_bits[block_size][0])
+
+
+def _channel(scenario: Scenario, arrays: dict[str, Floats]) -> ChannelPoints:
+    values = Values(scenario.channel, part_of("channel", arrays), (1,))
+    return channel_points(scenario.channel, values)
+
+
 def _loss(
     scenario: Scenario, point: dict[str, Floats], block_size: float, loss_db: float
 ) -> Cause:
+    channel = _channel(scenario, point)
+
     def balance(wanted_db: float) -> float:
-        return _balance(scenario, point, block_size, loss_db - wanted_db)
+        better = channel.amplified(loss_db - wanted_db)
+        return _on_channel(scenario, better, point, block_size)
 
     return Cause("loss_db", loss_db, 0.0, balance)
 
 
 def _settings(
-    scenario: Scenario, point: dict[str, Floats], block_size: float
+    scenario: Scenario,
+    point: dict[str, Floats],
+    block_size: float,
+    left_out: tuple[str, ...],
 ) -> list[Cause]:
     causes = []
+    channel = _channel(scenario, point)
     for key, best in _BEST[scenario.scheme.kind].items():
         part, _, name = key.partition(".")
         now = getattr(getattr(scenario, part), name, None)
-        if now is None or now == best or key in point:
+        if now is None or now == best or key in point or key in left_out:
             continue
-        one = _of_key(scenario, point, block_size, key)
+        known_channel = channel if part == "scheme" else None
+        one = _of_key(scenario, (point, known_channel), block_size, key)
         causes.append(Cause(key, float(now), best, one))
     return causes
 
 
 def _of_key(
-    scenario: Scenario, point: dict[str, Floats], block_size: float, key: str
+    scenario: Scenario,
+    where: tuple[dict[str, Floats], ChannelPoints | None],
+    block_size: float,
+    key: str,
 ) -> Callable[[float], float]:
-    return lambda v: _balance(scenario, point | {key: np.array([v])}, block_size)
+    """Return the balance over one setting, on a channel if that does not change."""
+    point, channel = where
+    if channel is None:
+        return lambda v: _balance(scenario, point | {key: np.array([v])}, block_size)
+    same = channel
+    return lambda v: _on_channel(
+        scenario, same, point | {key: np.array([v])}, block_size
+    )
 
 
 def _block(scenario: Scenario, point: dict[str, Floats], block_size: float) -> Cause:

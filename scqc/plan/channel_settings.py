@@ -21,9 +21,11 @@ AtmosphereName = Literal[
     "high-latitude-winter",
 ]
 
+SkyName = Literal["none", "dark-night", "night", "twilight", "day", "cloudy-day"]
+
 
 class FibreChannel(Settings):
-    """Single-mode fibre."""
+    """Single-mode fibre, alone or beside a classical channel."""
 
     kind: Literal["fibre"] = "fibre"
     length_km: float = Field(default=25.0, ge=0.0, le=1000.0, description="of the span")
@@ -32,6 +34,48 @@ class FibreChannel(Settings):
     )
     fixed_loss_db: float = Field(
         default=0.0, ge=0.0, le=100.0, description="connectors, splices, switches"
+    )
+    wavelength_nm: float = Field(
+        default=1550.12,
+        ge=1250.0,
+        le=1665.0,
+        description="of the quantum light; for Raman light only",
+    )
+    fibre_k: float = Field(
+        default=296.0, ge=1.0, le=1000.0, description="temperature, for Raman light"
+    )
+    raman_gain_per_w_km: float = Field(
+        default=0.4,
+        ge=0.0,
+        le=10.0,
+        description="peak, depolarised: 6e-14 m/W over 80 µm², halved; ± 3 dB",
+    )
+    neighbour_dbm: float | None = Field(
+        default=None,
+        ge=-100.0,
+        le=30.0,
+        description="launch power of a classical channel beside; absent: none",
+    )
+    neighbour_nm: float = Field(
+        default=1551.72,
+        ge=1250.0,
+        le=1665.0,
+        description="its wavelength, at least 50 GHz away; 200 GHz here",
+    )
+    neighbour_direction: Literal["co", "counter"] = Field(
+        default="co", description="with or against the quantum light"
+    )
+    neighbour_db_per_km: float = Field(
+        default=0.2, ge=0.0, le=100.0, description="attenuation at its wavelength"
+    )
+    neighbour_isolation_db: float = Field(
+        default=80.0,
+        ge=0.0,
+        le=300.0,
+        description="of what arrives of it, down to what the key's receiver sees",
+    )
+    neighbour_bandwidth_hz: float = Field(
+        default=10e9, ge=1e6, le=1e13, description="over which its leak is spread"
     )
 
 
@@ -59,6 +103,24 @@ class Telescopes(Settings):
     )
     fading_nodes: int = Field(
         default=32, ge=1, le=512, description="quadrature nodes of the fading"
+    )
+    sky: SkyName = Field(
+        default="night",
+        description="behind the sender: 1.5e-5 (dark night), 1.5e-3, 0.08 (Sun 6° "
+        "down), 15 and 150 W/(m² µm sr) at 800 nm; none: no light",
+    )
+    sky_radiance_w_per_m2_um_sr: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1e6,
+        description="measured, at the wavelength; absent: that of the named sky",
+    )
+    field_of_view_rad: float = Field(
+        default=5e-5,
+        gt=0.0,
+        le=1.0,
+        description="full angle, of counting detectors; a local oscillator sees one "
+        "mode",
     )
 
 
@@ -184,6 +246,9 @@ class InterSatelliteChannel(Telescopes):
     waist_m: float = Field(default=0.1, gt=0.0, le=10.0)
     aperture_radius_m: float = Field(default=0.2, gt=0.0, le=50.0)
     distance_km: float = Field(default=1000.0, ge=0.01, le=1e6)
+    sky: SkyName = Field(
+        default="none", description="deep space behind the other satellite"
+    )
 
 
 ChannelSettings = Annotated[

@@ -77,10 +77,12 @@ def cv_points(scheme: CvScheme, values: Values, channel: ChannelPoints) -> CvPoi
     t, weights, fading_xi = _bins(scheme, channel, modulation)
     receiver = _receiver(scheme, values, channel)
     floor = np.asarray(values.noise_bob_snu) / (np.asarray(values.efficiency) * t)
+    # A photon of stray light at the end of the channel is 2 SNU there.
+    stray = 2.0 * channel.stray_mode_photons / t
     link = Link(
         transmittance=t,
         modulation_snu=modulation,
-        xi_snu=np.asarray(values.excess_noise_snu) + floor + fading_xi,
+        xi_snu=np.asarray(values.excess_noise_snu) + floor + fading_xi + stray,
         environment_snu=channel.environment_snu,
         source_snu=channel.source_snu,
     )
@@ -93,6 +95,7 @@ def cv_points(scheme: CvScheme, values: Values, channel: ChannelPoints) -> CvPoi
         "excess_noise_snu": _averaged(
             np.asarray(link.xi_snu) + link.phase_xi_snu, weights, t
         ),
+        "stray_light_snu": _averaged(stray, weights, t),
         "information_bits_per_use": mean,
         "holevo_bits_per_use": np.tensordot(weights, found.holevo_bits, axes=1),
         "snr": np.tensordot(weights, found.snr, axes=1),

@@ -43,7 +43,6 @@ def evaluate_points(
     scenario: Scenario,
     arrays: dict[str, Floats],
     block_sizes: tuple[float, ...],
-    gain_db: Floats | float = 0.0,
 ) -> Evaluated:
     """Evaluate a scenario at points.
 
@@ -54,9 +53,6 @@ def evaluate_points(
         By dotted name; all of one shape.
     block_sizes : tuple of float
         0 is endless.
-    gain_db : float or ndarray, shape (...), float64 [dB]
-        By which the channel is better than its model says, never above a
-        transmittance of 1; for asking what limits a key.
 
     Raises
     ------
@@ -65,11 +61,9 @@ def evaluate_points(
     """
     shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
     full = {k: np.broadcast_to(a, shape) for k, a in arrays.items()}
-    channel_values = Values(scenario.channel, _of("channel", full), shape)
-    scheme_values = Values(scenario.scheme, _of("scheme", full), shape)
+    channel_values = Values(scenario.channel, part_of("channel", full), shape)
+    scheme_values = Values(scenario.scheme, part_of("scheme", full), shape)
     channel = channel_points(scenario.channel, channel_values)
-    if np.any(np.asarray(gain_db)):
-        channel = channel.amplified(gain_db)
     return rates_on(scenario, channel, scheme_values, block_sizes)
 
 
@@ -178,8 +172,16 @@ def _derived(
     return {name: low, **there, **top}
 
 
-def _of(part: str, arrays: dict[str, Floats]) -> dict[str, Floats]:
-    """Return the arrays of one part, by field name."""
+def part_of(part: str, arrays: dict[str, Floats]) -> dict[str, Floats]:
+    """Return the arrays of one part, by field name.
+
+    Parameters
+    ----------
+    part : str
+        ``channel`` or ``scheme``.
+    arrays : dict of str to ndarray, shape (...), float64 [unit of the field]
+        By dotted name.
+    """
     return {
         key.partition(".")[2]: values
         for key, values in arrays.items()

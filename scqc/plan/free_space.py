@@ -38,6 +38,11 @@ from sim_backends.propagation.refraction import (
     elongation,
     published_elongation,
 )
+from sim_backends.propagation.skylight import (
+    counted_hz_per_nm,
+    photons_per_mode,
+    sky_radiance,
+)
 from sim_backends.propagation.spreading import (
     Spreading,
     pointing_variance_m2,
@@ -224,6 +229,7 @@ def _coupled(
             "turbulence is not weak, scintillation statistics are not modelled"
         )
     ones = np.ones(transmittance.shape)
+    mode, counted = _skylight(values)
     return ChannelPoints(
         transmittance=transmittance,
         nodes=nodes,
@@ -232,9 +238,45 @@ def _coupled(
         environment_snu=ones,
         source_snu=ones,
         receiver_snu=0.0 * ones,
+        stray_mode_photons=mode,
+        stray_hz_per_nm=counted,
         extra=found | {"spot_m": spot},
         warnings=tuple(warnings),
     )
+
+
+def radiance(values: Values) -> Floats:
+    """Return how bright the background is, shape (...) [W / (m^2 um sr)].
+
+    Parameters
+    ----------
+    values : Values
+        Of a channel with telescopes.
+
+    Raises
+    ------
+    ModelRangeError
+        If no sky is known at the wavelength.
+    """
+    if values.sky_radiance_w_per_m2_um_sr is not None:
+        return values.full("sky_radiance_w_per_m2_um_sr")
+    return sky_radiance(values.sky, 1e-9 * values.full("wavelength_nm"))
+
+
+def _skylight(values: Values) -> tuple[Floats, Floats]:
+    """Return the sky behind the telescope: photons per mode, and per s and nm."""
+    wave_m = 1e-9 * values.full("wavelength_nm")
+    outer_m, hole_m = (
+        values.full("aperture_radius_m"),
+        values.full("obscuration_radius_m"),
+    )
+    area_m2 = math.pi * (outer_m**2 - hole_m**2)
+    bright = radiance(values)
+    kept = 10.0 ** (-0.1 * values.full("fixed_loss_db"))
+    counted = counted_hz_per_nm(
+        bright, wave_m, area_m2, values.full("field_of_view_rad")
+    )
+    return kept * photons_per_mode(bright, wave_m), kept * counted
 
 
 def _centres(deviation_m: Floats, n_nodes: int) -> tuple[Floats, Floats]:

@@ -36,6 +36,8 @@ from sim_backends.propagation.orbit import (
     view,
 )
 from sim_backends.propagation.passes import Pass, passes
+from sim_backends.propagation.skylight import sunlit_radiance
+from sim_backends.propagation.sun import sun_elevation_rad
 
 
 class OrbitSettings(Settings):
@@ -74,6 +76,11 @@ class PassPlan(Settings):
     step_s: float = Field(default=1.0, ge=0.1, le=60.0)
     mask_deg: float = Field(
         default=20.0, ge=5.0, lt=90.0, description="lowest elevation that is used"
+    )
+    sky_by_sun: bool = Field(
+        default=False,
+        description="sky by the Sun's elevation over the station, second by second; "
+        "else channel.sky all day",
     )
     channel: DownlinkChannel
     scheme: SchemeSettings
@@ -114,12 +121,13 @@ class PassPlan(Settings):
                     station.latitude_deg, station.longitude_deg, station.altitude_m
                 )
                 seen = view(orbit, place, grid)
+                sun = sun_elevation_rad(grid, place)
                 for one in passes(seen, grid, math.radians(self.mask_deg)):
                     label = (
                         f"{(start + timedelta(seconds=one.rise_s)):%Y-%m-%dT%H:%M:%SZ} "
                         f"{station.name} {number + 1}"
                     )
-                    curve, more = self._pass(label, seen, one)
+                    curve, more = self._pass(label, (seen, sun), one)
                     found.append(curve)
                     warnings.update(more)
         if not found:
@@ -149,10 +157,14 @@ class PassPlan(Settings):
                 )
         return made
 
-    def _pass(self, label: str, seen: View, one: Pass) -> tuple[Curve, tuple[str, ...]]:
+    def _pass(
+        self, label: str, above: tuple[View, Floats], one: Pass
+    ) -> tuple[Curve, tuple[str, ...]]:
+        """Evaluate one pass; `above` is where satellite and Sun are."""
+        seen, sun = above[0], above[1][one.points]
         elevation = np.maximum(seen.elevation_rad[one.points], math.radians(0.1))
         range_m = seen.range_m[one.points]
-        channel = self._channel(elevation, range_m)
+        channel = self._channel(elevation, range_m, sun)
         scenario = self.scenario
         values = Values(self.scheme, {}, elevation.shape)
         each = rates_on(scenario, channel, values, (0.0,))
@@ -166,6 +178,7 @@ class PassPlan(Settings):
             "time_s": self.step_s * np.arange(elevation.size),
             "elevation_deg": np.degrees(elevation),
             "range_km": 1e-3 * range_m,
+            "sun_elevation_deg": np.degrees(sun),
             "loss_db": channel.total_loss_db,
             "transmittance": channel.transmittance,
             "key_bits_per_s": np.maximum(each.balance_bits[0.0], 0.0) * rate,
@@ -184,7 +197,9 @@ class PassPlan(Settings):
         }
         return Curve(label, "time_s", arrays, derived), channel.warnings
 
-    def _channel(self, elevation: Floats, range_m: Floats) -> ChannelPoints:
+    def _channel(
+        self, elevation: Floats, range_m: Floats, sun: Floats
+    ) -> ChannelPoints:
         """Evaluate the channel along a pass; elevations are geometric."""
         zenith = 0.5 * math.pi - elevation
         # The height over a round Earth that has this range at this elevation.
@@ -194,6 +209,11 @@ class PassPlan(Settings):
             "zenith_deg": np.degrees(zenith),
             "altitude_km": 1e-3 * (far - low),
         }
+        if self.sky_by_sun:
+            night = "dark-night" if self.channel.sky == "dark-night" else "night"
+            wave_m = 1e-9 * self.channel.wavelength_nm
+            bright = sunlit_radiance(sun, wave_m, night)
+            arrays["sky_radiance_w_per_m2_um_sr"] = bright
         straight = self.channel.model_copy(update={"elongation": "none"})
         return channel_points(straight, Values(straight, arrays, zenith.shape))
 
@@ -261,6 +281,9 @@ def one_block(channel: ChannelPoints, bins: int) -> ChannelPoints:
         environment_snu=one,
         source_snu=one,
         receiver_snu=0.0 * one,
+        stray_mode_photons=np.mean(channel.stray_mode_photons) * one,
+        stray_hz_per_nm=np.mean(channel.stray_hz_per_nm) * one,
+        stray_hz=np.mean(channel.stray_hz) * one,
         spread=np.maximum(mean / root**2 - 1.0, 0.0)[:, np.newaxis],
         extra={},
     )

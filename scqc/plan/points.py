@@ -28,6 +28,12 @@ class ChannelPoints:
         Variances of what the loss lets in, and of Alice's light unmodulated.
     receiver_snu : ndarray, shape (...), float64 [SNU]
         Noise of the receiver's amplifier.
+    stray_mode_photons : ndarray, shape (...) or (), float64 [1]
+        Stray light in the one mode, of one polarisation, of a coherent receiver,
+        where the channel ends.
+    stray_hz_per_nm, stray_hz : ndarray, shape (...) or (), float64 [1/(s nm)], [1/s]
+        Stray photons before counting detectors: spread over the spectrum, and of a
+        line inside the filter.
     spread : ndarray, shape (k, ...) or (), float64 [1]
         Variance of the transmittance's root within a node, over its square.
     extra : dict of str to ndarray, shape (...), float64
@@ -42,9 +48,25 @@ class ChannelPoints:
     environment_snu: Floats
     source_snu: Floats
     receiver_snu: Floats
+    stray_mode_photons: Floats = field(default_factory=lambda: np.zeros(()))
+    stray_hz_per_nm: Floats = field(default_factory=lambda: np.zeros(()))
+    stray_hz: Floats = field(default_factory=lambda: np.zeros(()))
     spread: Floats = field(default_factory=lambda: np.zeros(()))
     extra: dict[str, Floats] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def stray_photons(self, filter_nm: Floats, gate_s: Floats) -> Floats:
+        """Return stray photons in one gate of counting detectors [1].
+
+        Shape (...).
+
+        Parameters
+        ----------
+        filter_nm : ndarray, shape (...), float64 [nm]
+            Width of the spectral filter.
+        gate_s : ndarray, shape (...), float64 [s]
+        """
+        return np.asarray((self.stray_hz_per_nm * filter_nm + self.stray_hz) * gate_s)
 
     @property
     def total_loss_db(self) -> Floats:
@@ -52,7 +74,12 @@ class ChannelPoints:
         return np.asarray(-10.0 * np.log10(self.transmittance))
 
     def amplified(self, gain_db: Floats | float) -> ChannelPoints:
-        """Return the channel with less loss, nowhere above a transmittance of 1."""
+        """Return the channel with less loss, nowhere above a transmittance of 1.
+
+        Parameters
+        ----------
+        gain_db : float or ndarray, shape (...), float64 [dB]
+        """
         gain = 10.0 ** (0.1 * np.asarray(gain_db, dtype=np.float64))
         return replace(
             self,

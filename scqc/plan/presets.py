@@ -51,6 +51,8 @@ _REVIEW_CHANNEL: dict[str, Any] = {
     "extinction": "exponential",
     "extinction_per_m": 5e-6,
     "scale_height_m": 6600.0,
+    # What the figures assume of stray light is in their yields and noise.
+    "sky": "none",
 }
 _AS_PUBLISHED = (
     "as published: the path is 1.0764 times the straight one and the spot spreads by "
@@ -66,7 +68,8 @@ _SATELLITE: dict[str, Any] = {
 }
 
 _PASS_NOTES = (
-    "one composable block per pass; clouds, acquisition and daylight are not in it",
+    "one composable block per pass; clouds and acquisition are not in it, the sky is "
+    "as bright all day as channel.sky says unless sky_by_sun is set",
     "elevations and ranges are geometric; the bent ray is a few metres longer",
 )
 
@@ -316,6 +319,44 @@ PRESETS: dict[str, Preset] = {
             "excess noise: 0.005 SNU of the channel and 0.0035 that the simulated "
             "bench makes (tails of the pilots, steps of the converter)",
             "phase noise: lasers of 100 Hz linewidth",
+        ),
+    ),
+    "fiber-decoy": Preset(
+        "Weak pulses over fibre, as the program's photon-counting bench",
+        Scenario,
+        {
+            "channel": {"kind": "fibre", "length_km": 20.0, "fixed_loss_db": 1.5},
+            "scheme": {
+                "kind": "dv",
+                "signal_photons": 0.67,
+                "decoy_photons": 0.26,
+                "vacuum_photons": 0.00032,
+                "signal_share": 0.23,
+                "decoy_share": 0.53,
+                "z_share": 0.77,
+                "public_share": 0.0625,
+                "efficiency": 0.7,
+                "in_gate_share": 0.5,
+                "gate_s": 6e-9,
+                "dead_time_s": 45e-9,
+                "dark_yield": 1.2e-6,
+                "stray_yield": 0.0,
+                "misalignment": 0.01,
+                "finite": "hoeffding",
+            },
+            "sweep": {
+                "variable": "channel.length_km",
+                "start": 0.0,
+                "stop": 200.0,
+                "points": 81,
+            },
+            "block_sizes": [1e10, 1e9, 8388608.0],
+            "symbol_rate_hz": 50e6,
+        },
+        (
+            "fixed loss: Bob's interferometer; besides, a quarter of the light comes "
+            "before the gate and a quarter after it",
+            "dark counts: 100 per second and detector, two detectors, within the gate",
         ),
     ),
 }
