@@ -9,6 +9,8 @@
 - presets: every preset of `scqc plan`, with its secure limits;
 - sweep: a sweep of a minute and more on one core, on two, and resumed (not part of
   "all"; --dask ADDRESS adds a cluster);
+- bench: plans beside the simulated runs of their lab configs (minutes, not part of
+  "all");
 - without a part: all of them.
 
 ``--itur`` is the Python of a separate environment that has itur 0.4.0 (a separate
@@ -33,9 +35,10 @@ PARTS = {
     "orbit": "benchmarks.plan_orbit",
     "presets": "benchmarks.plan_presets",
     "sweep": "benchmarks.plan_sweep",
+    "bench": "benchmarks.plan_bench",
 }
 #: Minutes long: only when it is named.
-LONG = {"sweep"}
+LONG = {"sweep", "bench"}
 
 
 def main() -> None:

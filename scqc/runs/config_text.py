@@ -16,7 +16,13 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 def as_toml(config: LabConfig) -> str:
     """Return the config as text that reads back as the same config."""
-    values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return tables_as_toml(
+        config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    )
+
+
+def tables_as_toml(values: Mapping[str, Any]) -> str:
+    """Return tables of plain values as text."""
     return "\n".join(_table(values, ())).strip() + "\n"
 
 

@@ -1,6 +1,7 @@
 """From a plan to a bench: a lab config that runs it, and what the run must find.
 
-The simulated bench adds excess noise of its own: phase noise that the pilots leave,
+Weak pulses are in `scqc.runs.plan_photon_bench`, displaced Gaussian states here. The
+simulated bench adds excess noise of its own: phase noise that the pilots leave,
 tails of the tones, steps of the converter. Its lasers are set so that the residual
 phase is the plan's, and the channel's noise is what is left of the plan's after the
 rest. So the plan and the run speak of the same light.
@@ -11,8 +12,8 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,48 +22,36 @@ from scipy.special import erfc
 
 from protocols.security.composable import split_epsilon
 from protocols.security.cv_finite import Block, ledger_key
-from scqc.core.errors import ConfigProblem, ModelRangeError, PlanSettingsError
+from scqc.core.errors import ModelRangeError
 from scqc.plan.channel_settings import FibreChannel
 from scqc.plan.channels import channel_points
 from scqc.plan.cv import CvPoints, cv_points
 from scqc.plan.overrides import settings_of
 from scqc.plan.scenario import Scenario
-from scqc.plan.scheme_settings import CvScheme
+from scqc.plan.scheme_settings import CvScheme, DvScheme
 from scqc.plan.values import Values
-from scqc.runs.config_text import as_toml, refuse_existing, write_new_file
+from scqc.runs.config_text import (
+    as_toml,
+    refuse_existing,
+    tables_as_toml,
+    write_new_file,
+)
 from scqc.runs.cv_config import CvConfig
 from scqc.runs.expected import expected, phase_noise
-from scqc.runs.lab_config import parse_config
+from scqc.runs.lab_config import LabConfig, parse_config
 from scqc.runs.new_config import draft
+from scqc.runs.photon.config import PhotonConfig
+from scqc.runs.plan_interval import SIGMAS, Interval, unfit
+from scqc.runs.plan_photon_bench import photon_lab_config
+from scqc.runs.plan_photon_expected import expected_photon_run
 from scqc.runs.transmit import burst_symbols, displacement_sqrt_snu, expected_budget
 from scqc.store.files import write_atomically
 
-#: Half-width of an interval in standard deviations: one run in ten thousand.
-_SIGMAS = 3.9
-#: How far models may be off: of the transmittance, of the bench's own noise, of the
-#: efficiency of the reconciliation (its rates lie on a grid).
+#: How far models may be off: of the transmittance; of what the bench adds to the
+#: channel's noise; of the reconciliation's efficiency (its rates lie on a grid).
 _OFF_T, _OFF_XI, _OFF_BETA = 0.005, 0.25, 0.06
 _BURST_SYMBOLS, _FRAME_SYMBOLS = 1_000_000, 5632
 _SMALL_BLOCK = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """What a run must find.
-
-    Parameters
-    ----------
-    value, low, high : float
-        In the unit of the quantity.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def holds(self, found: float) -> bool:
-        """Return whether a value lies within."""
-        return self.low <= found <= self.high
 
 
 def write_lab_config(path: Path, preset: str, changes: Sequence[str]) -> list[Path]:
@@ -73,7 +62,7 @@ def write_lab_config(path: Path, preset: str, changes: Sequence[str]) -> list[Pa
     path : Path
         Of the config; must not exist.
     preset : str
-        With a fibre channel and the Gaussian scheme.
+        With a fibre channel.
     changes : sequence of str
         As for `scqc.plan.make.make_plan`.
 
@@ -89,10 +78,11 @@ def write_lab_config(path: Path, preset: str, changes: Sequence[str]) -> list[Pa
     """
     refuse_existing(path)
     settings, _, _ = settings_of(preset, changes)
-    scenario = _runnable(preset, settings)
-    config = lab_config(scenario)
+    if not isinstance(settings, Scenario):
+        raise unfit("", "preset", preset, "has no light to send")
+    config = lab_config(settings)
+    intervals = expected_run(settings, config)
     write_new_file(path, as_toml(config))
-    intervals = expected_run(scenario, config)
     beside = path.with_name(f"{path.stem}-expected.json")
     shown = {
         name: {"value": i.value, "low": i.low, "high": i.high}
@@ -102,43 +92,105 @@ def write_lab_config(path: Path, preset: str, changes: Sequence[str]) -> list[Pa
     return [path, beside]
 
 
-def lab_config(scenario: Scenario) -> CvConfig:
+def lab_config(scenario: Scenario) -> LabConfig:
     """Return the config of a simulated bench that runs a scenario.
 
     Parameters
     ----------
     scenario : Scenario
-        Of `_runnable` kind; the smallest block size is what one run sends.
+        Over fibre; the smallest block size is what one run sends.
 
     Raises
     ------
     PlanSettingsError
-        If the bench's own noise is above the plan's.
+        If the bench cannot do what the plan says.
+    """
+    if isinstance(scenario.scheme, DvScheme):
+        return photon_lab_config(scenario)
+    return gaussian_lab_config(scenario)
+
+
+def expected_run(scenario: Scenario, config: LabConfig) -> dict[str, Interval]:
+    """Return the intervals of a run, by quantity.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    config : LabConfig
+        From `lab_config`.
+    """
+    if isinstance(config, PhotonConfig):
+        return expected_photon_run(scenario, config)
+    return expected_gaussian_run(scenario, config)
+
+
+def found_by_run(config: LabConfig, data: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a run found, by the names of `expected_run`.
+
+    Parameters
+    ----------
+    config : LabConfig
+    data : mapping
+        Of its result.
+    """
+    quantum, key = data["quantum"], data["key"]
+    if isinstance(config, PhotonConfig):
+        return {
+            **{f"gain_{name}": gain for name, gain in quantum["gain"].items()},
+            **{f"qber_{name}": rate for name, rate in quantum["qber"].items()},
+            "secret_bits_per_slot": key["secret_bits_per_slot"],
+        }
+    t = quantum["transmittance"]["value"]
+    return {
+        "transmittance": t,
+        "xi_snu": quantum["xi_snu"]["value"],
+        "gain": 0.5 * config.security.detector_efficiency * t,
+        "ber_raw": data["classical"]["ber_raw"],
+        "secret_bits_per_symbol": key["secret_bits_per_symbol"],
+    }
+
+
+def gaussian_lab_config(scenario: Scenario) -> CvConfig:
+    """Return the config of a simulated bench of displaced Gaussian states.
+
+    Parameters
+    ----------
+    scenario : Scenario
+
+    Raises
+    ------
+    PlanSettingsError
+        If the bench cannot do what the plan says, or its own noise is above the
+        plan's.
+    ConfigError
+        If a value is outside the range of the bench.
     """
     raw = tomllib.loads(draft("cv", [], simulated=True).text)
-    scheme, channel = scenario.scheme, scenario.channel
-    if not isinstance(scheme, CvScheme) or not isinstance(channel, FibreChannel):
-        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv over fibre")
+    scheme, channel = _runnable(scenario)
     _fill(raw, scenario, scheme, channel)
+    # What is out of the bench's range is said by its names, before any of the rest.
+    _config(raw)
     linewidth_hz = _linewidth_hz(raw, scheme.phase_variance_rad2)
     raw["sim"]["laser"] = {"linewidth_hz": linewidth_hz}
     raw["sim"]["lo"] = {"linewidth_hz": linewidth_hz}
     own = _own_noise(_config(raw))
-    if own > scheme.excess_noise_snu:
+    # Whatever the plan counts as noise, besides that of the phase.
+    wanted = float(np.ravel(_points(scenario).link.xi_snu)[0])
+    if own > wanted:
         limit = f"the bench itself makes {own:.4g} SNU; nearest valid value {own:.4g}"
-        raise _unfit("scheme", "excess_noise_snu", scheme.excess_noise_snu, limit)
-    raw["sim"]["channel"]["excess_noise_snu"] = scheme.excess_noise_snu - own
+        raise unfit("scheme", "excess_noise_snu", wanted, limit)
+    raw["sim"]["channel"]["excess_noise_snu"] = wanted - own
     return _config(raw)
 
 
-def expected_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
+def expected_gaussian_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
     """Return the intervals of a run: transmittance, noise, errors, key.
 
     Parameters
     ----------
     scenario : Scenario
     config : CvConfig
-        From `lab_config`.
+        From `gaussian_lab_config`.
 
     Returns
     -------
@@ -148,7 +200,7 @@ def expected_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
     """
     scheme, points = scenario.scheme, _points(scenario)
     if not isinstance(scheme, CvScheme):
-        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+        raise unfit("scheme", "kind", scheme.kind, "a bench runs cv")
     symbols = config.link.bursts * burst_symbols(config)
     t = float(np.ravel(points.link.transmittance)[0])
     xi = float(np.ravel(np.asarray(points.link.xi_snu) + points.link.phase_xi_snu)[0])
@@ -156,9 +208,9 @@ def expected_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
     rest = 1.0 + nu + gain * xi
     slope = 4.0 * rest / (raw * scheme.modulation_snu * gain)
     shots = 2.0 / raw * ((1.0 + nu) ** 2 + nu**2)
-    off_t = t * (_SIGMAS * math.sqrt(slope + shots) + _OFF_T)
-    wide = _SIGMAS * math.sqrt(2.0 / raw * (rest**2 + (1.0 + nu) ** 2)) / gain
-    off_xi = wide + _OFF_XI * xi
+    off_t = t * (SIGMAS * math.sqrt(slope + shots) + _OFF_T)
+    wide = SIGMAS * math.sqrt(2.0 / raw * (rest**2 + (1.0 + nu) ** 2)) / gain
+    off_xi = wide + _OFF_XI * (xi - _sim(config).channel.excess_noise_snu)
     return {
         "transmittance": Interval(t, t - off_t, t + off_t),
         "xi_snu": Interval(xi, xi - off_xi, xi + off_xi),
@@ -172,14 +224,13 @@ def expected_run(scenario: Scenario, config: CvConfig) -> dict[str, Interval]:
     }
 
 
-def _runnable(preset: str, settings: object) -> Scenario:
-    if not isinstance(settings, Scenario):
-        raise _unfit("", "preset", preset, "has no light to send")
-    scheme, channel = settings.scheme, settings.channel
+def _runnable(scenario: Scenario) -> tuple[CvScheme, FibreChannel]:
+    """Return scheme and channel, if there is a bench for them."""
+    scheme, channel = scenario.scheme, scenario.channel
     if not isinstance(channel, FibreChannel):
-        raise _unfit("channel", "kind", channel.kind, "a bench runs fibre")
+        raise unfit("channel", "kind", channel.kind, "a bench runs fibre")
     if not isinstance(scheme, CvScheme):
-        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+        raise unfit("scheme", "kind", scheme.kind, "a bench runs cv and dv")
     wanted = {
         "detection": "heterodyne",
         "direction": "reverse",
@@ -189,8 +240,8 @@ def _runnable(preset: str, settings: object) -> Scenario:
     for key, value in wanted.items():
         if getattr(scheme, key) != value:
             limit = f"the bench has {value!r} only"
-            raise _unfit("scheme", key, getattr(scheme, key), limit)
-    return settings
+            raise unfit("scheme", key, getattr(scheme, key), limit)
+    return scheme, channel
 
 
 def _fill(
@@ -233,10 +284,9 @@ def _fill(
 
 def _config(raw: dict[str, Any]) -> CvConfig:
     """Read the tables as if they stood in a file."""
-    made = CvConfig.model_validate(raw)
-    read = parse_config(as_toml(made), "plan")
+    read = parse_config(tables_as_toml(raw), "plan")
     if not isinstance(read, CvConfig):
-        raise _unfit("link", "scheme", made.link.scheme, "not the Gaussian scheme")
+        raise unfit("link", "scheme", raw["link"]["scheme"], "not the Gaussian scheme")
     return read
 
 
@@ -252,7 +302,7 @@ def _linewidth_hz(raw: dict[str, Any], wanted_rad2: float) -> float:
     low, high = 1e-3, 1e6
     if not left(low) <= wanted_rad2 <= left(high):
         limit = f"must be {left(low):.3g} to {left(high):.3g} on this bench"
-        raise _unfit("scheme", "phase_variance_rad2", wanted_rad2, limit)
+        raise unfit("scheme", "phase_variance_rad2", wanted_rad2, limit)
     for _ in range(50):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if left(middle) < wanted_rad2 else (low, middle)
@@ -267,14 +317,14 @@ def _own_noise(config: CvConfig) -> float:
 
 def _sim(config: CvConfig) -> Any:
     if config.sim is None:
-        raise _unfit("sim", "sim", "absent", "a plan's bench is simulated")
+        raise unfit("sim", "sim", "absent", "a plan's bench is simulated")
     return config.sim
 
 
 def _points(scenario: Scenario) -> CvPoints:
     scheme = scenario.scheme
     if not isinstance(scheme, CvScheme):
-        raise _unfit("scheme", "kind", scheme.kind, "a bench runs cv")
+        raise unfit("scheme", "kind", scheme.kind, "a bench runs cv")
     channel = channel_points(scenario.channel, Values(scenario.channel, {}, (1,)))
     return cv_points(scheme, Values(scheme, {}, (1,)), channel)
 
@@ -290,7 +340,7 @@ def _bit_errors(config: CvConfig, gain: float, spread: float) -> Interval:
     value, low, high = (
         0.5 * float(erfc(z * scale / math.sqrt(2.0))) for scale in (1.0, 1.03, 0.97)
     )
-    chance = _SIGMAS * math.sqrt(value / bits)
+    chance = SIGMAS * math.sqrt(value / bits)
     return Interval(value, max(0.0, low - chance), high + chance)
 
 
@@ -320,7 +370,3 @@ def _key(
         return max(0.0, float(np.ravel(found.key_bits_per_symbol)[0]))
 
     return Interval(bits(0.0), bits(-1.0), bits(1.0))
-
-
-def _unfit(table: str, key: str, value: object, limit: str) -> PlanSettingsError:
-    return PlanSettingsError([ConfigProblem("plan", table, key, str(value), limit)])
