@@ -15,7 +15,8 @@ from dsp.time_tags import slots
 from protocols.messages import wire
 from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import NOTHING_TO_SEND, Outgoing, PhotonAlice
-from protocols.schemes.photon_bob import PhotonBob, Received
+from protocols.schemes.photon_bob import PhotonBob
+from protocols.schemes.photon_common import Received
 from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from scqc.core.rng import ReplayEntropy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +28,13 @@ from protocols.messages.photon import (
 from protocols.privacy_amplification import toeplitz
 from protocols.reconciliation import cascade
 from protocols.reconciliation.ladder import load_code
-from protocols.schemes.direct import SoftWord
+from protocols.schemes.noisy_words import NoisyWords
 from protocols.schemes.pads import BobPads, Pad
 from protocols.schemes.party import Party
 from protocols.schemes.photon_common import (
     Disclosure,
     PhotonDistillation,
+    Received,
     Sifted,
     check_basis,
     distil,
@@ -53,33 +53,6 @@ from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
 from scqc.core.errors import PeerError
 from scqc.core.rng import EntropySource
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What Bob detected in a block, public slots left out.
-
-    Parameters
-    ----------
-    n_slots : int
-        Slots of the block [1].
-    places : ndarray, shape (n,), int64 [1]
-        Rising slot numbers.
-    bases : ndarray, shape (n,), uint8 [0 for Z, 1 for X]
-    bits : ndarray, shape (n,), uint8 [bit]
-        Never printed.
-    word : SoftWord or None
-        With direct encoding: what Bob decoded, before he announced anything.
-    public_key_sample : tuple of int
-        Errors and detections of the key basis in public slots [1].
-    """
-
-    n_slots: int
-    places: NDArray[np.int64] = field(repr=False)
-    bases: NDArray[np.uint8] = field(repr=False)
-    bits: NDArray[np.uint8] = field(repr=False)
-    word: SoftWord | None = None
-    public_key_sample: tuple[int, int] = (0, 0)
 
 
 class PhotonBob(Party):
@@ -238,37 +211,21 @@ class PhotonBob(Party):
             raise PeerError(
                 f"masked words: {message.message_bits} message bits in {frames} frames"
             )
-        self._code, self._rows = code, code.min_rows
-        self._first_rows = frames * code.min_rows
         self.message_bits = message.message_bits
         published = wire.unpack_bits("masked words", message.words, frames * n)
         own = self._received.bits[self.sifted.key[: frames * n]]
-        self._published = published.reshape(frames, n)
-        # Codeword XOR Alice's bit XOR Bob's bit: a codeword with his errors on it.
-        self._noisy = self._published ^ own.reshape(frames, n)
-        self._syndromes = [row.copy() for row in code.checks(self._noisy, message.rows)]
-        self._errors = np.zeros((frames, n), dtype=np.uint8)
-        self._decoded = np.zeros(frames, dtype=np.bool_)
-        self._frame_rows = np.full(frames, message.rows, dtype=np.int64)
-        self.iterations = np.zeros(frames, dtype=np.int64)
+        self._words = NoisyWords(code, published.reshape(frames, n), own)
+        self._errors, self._decoded = self._words.errors, self._words.decoded
+        self._frame_rows, self.iterations = self._words.rows, self._words.iterations
+        self._first_rows = frames * code.min_rows
         self._rounds = self._verifications = 0
         return self._try(np.arange(frames))
 
     def _try(self, frames: NDArray[np.int64]) -> list[wire.AnyMessage]:
         """Decode `frames` with all checks known of them; ask for more or end."""
-        # A rate of zero would make every check a certainty.
-        rate = max(self._rate, 1e-3)
-        decoded = self._code.decode(
-            np.stack([self._syndromes[f] for f in frames]),
-            rate,
-            self._security.decoder_iterations,
-            self._security.threads,
-        )
-        self.iterations[frames] += decoded.iterations
-        self._decoded[frames] = decoded.converged
-        self._errors[frames] = decoded.errors
+        self._words.decode(frames, self._rate, self._security)
         failed = ~self._decoded
-        if failed.any() and self._code.next_rows(self._rows) > self._rows:
+        if failed.any() and not self._words.all_told:
             self._expected = (Reveal,)
             return [RevealRequest(wire.pack_bits(failed.astype(np.uint8)))]
         self._expected = (Verification,)
@@ -277,17 +234,8 @@ class PhotonBob(Party):
     def _decode_again(self, message: Reveal) -> list[wire.AnyMessage]:
         """Add the checks that Alice told to those of her word we hold."""
         failed = np.flatnonzero(~self._decoded)
-        upto = self._code.next_rows(self._rows)
-        width = upto - self._rows
-        told = wire.unpack_bits("reveal", message.checks, failed.size * width)
-        # Alice tells checks of her codeword; ours are those of word plus errors.
-        ours = self._code.further_checks(self._noisy[failed], self._rows, upto)
-        more = told.reshape(failed.size, width) ^ ours
-        for row, frame in enumerate(failed):
-            # Further checks only append.
-            self._syndromes[frame] = np.concatenate([self._syndromes[frame], more[row]])
-        self._rows = upto
-        self._frame_rows[failed] = upto
+        n_bits = failed.size * self._words.next_checks
+        self._words.learn(failed, wire.unpack_bits("reveal", message.checks, n_bits))
         self._rounds += 1
         return self._try(failed)
 
@@ -378,9 +326,8 @@ class PhotonBob(Party):
         """
         if self._security.reconciliation != "ldpc":
             return []
-        latest = self._frame_rows == self._rows
-        retry: NDArray[np.bool_] = self._decoded & wrong & latest
-        if not retry.any() or self._code.next_rows(self._rows) == self._rows:
+        retry = self._words.doubtful(wrong)
+        if not retry.any():
             return []
         self._decoded[retry] = False
         self._expected = (Reveal,)
@@ -390,8 +337,7 @@ class PhotonBob(Party):
         """Take the message out of the corrected words, if all its frames are good."""
         if self.pad is None:
             return
-        words = self._noisy ^ self._errors
-        information = self._code.information(words)
+        information = self._words.information()
         per_frame = information.shape[1]
         needed = math.ceil(self.message_bits / per_frame)
         self._message_whole = bool(accepted[:needed].all())

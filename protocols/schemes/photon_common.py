@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsp.time_tags.slots import VACUUM, X, Z
+from protocols.schemes.direct import SoftWord
 from protocols.security.decoy import Bounds, Counts, check_consistency, estimate
 from protocols.security.decoy_length import DecoyLedger, Disclosed, key_length
 from protocols.settings import DecoySettings, PhotonSecuritySettings
@@ -20,6 +21,33 @@ from scqc.core.rng import permutation
 CLEAR_SIGMAS = 4.0
 #: A key shorter than this is not worth a block.
 MINIMUM_KEY_BITS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What Bob detected in a block, public slots left out.
+
+    Parameters
+    ----------
+    n_slots : int
+        Slots of the block [1].
+    places : ndarray, shape (n,), int64 [1]
+        Rising slot numbers.
+    bases : ndarray, shape (n,), uint8 [0 for Z, 1 for X]
+    bits : ndarray, shape (n,), uint8 [bit]
+        Never printed.
+    word : SoftWord or None
+        With direct encoding: what Bob decoded, before he announced anything.
+    public_key_sample : tuple of int
+        Errors and detections of the key basis in public slots [1].
+    """
+
+    n_slots: int
+    places: NDArray[np.int64] = field(repr=False)
+    bases: NDArray[np.uint8] = field(repr=False)
+    bits: NDArray[np.uint8] = field(repr=False)
+    word: SoftWord | None = None
+    public_key_sample: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

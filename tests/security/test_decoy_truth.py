@@ -16,9 +16,9 @@ from photon_kit import Channel, detect, make_parties, prepare, talk
 from scipy import stats
 
 from dsp.time_tags import slots
-from protocols.schemes.photon_bob import Received
 from protocols.schemes.photon_common import (
     Disclosure,
+    Received,
     Sifted,
     by_intensity,
     check_basis,

@@ -24,7 +24,8 @@ from protocols.reconciliation import ladder
 from protocols.schemes import direct, photon_alice
 from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import Outgoing, PhotonAlice
-from protocols.schemes.photon_bob import PhotonBob, Received
+from protocols.schemes.photon_bob import PhotonBob
+from protocols.schemes.photon_common import Received
 from protocols.settings import PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS
 from scqc.core.errors import KeySinkError, PeerError, ProtocolAbort, ScqcError

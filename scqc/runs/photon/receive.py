@@ -14,7 +14,7 @@ from dsp.time_tags.settings import TagSettings
 from dsp.time_tags.slot_clock import SlotClock
 from dsp.time_tags.sync import sync_pattern
 from protocols.schemes import direct
-from protocols.schemes.photon_bob import Received
+from protocols.schemes.photon_common import Received
 from scqc.core.errors import LockError, SignalError, SyncError
 from scqc.core.records import TimeTags
 from scqc.core.rng import random_bits

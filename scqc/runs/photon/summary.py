@@ -16,6 +16,7 @@ from protocols.security.decoy import binary_entropy
 from scqc.runs.journal import Journal
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.photon.process import BlockResult
+from scqc.runs.photon.summary_text import rows, verdict
 from scqc.runs.progress import Progress
 from scqc.runs.receive import Timing
 from scqc.runs.result import Result
@@ -75,7 +76,7 @@ def summarise(
         "timing": {name: round(s, 3) for name, s in timing.stages.items()},
     }
     plots = _plots(results, config)
-    return Result(data, _verdict(data, config), plots, _rows(data, config))
+    return Result(data, verdict(data, config), plots, rows(data, config))
 
 
 def _payload(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
@@ -236,11 +237,11 @@ def _reconciliation(results: Sequence[BlockResult]) -> dict[str, Any]:
     if not found:
         return {"f": 0.0, "fer": 0.0, "frames": 0}
     frames = sum(d.accepted.size for d in found)
-    rows, used = sum(int(d.rows.sum()) for d in found), sum(d.used for d in found)
+    told, used = sum(int(d.rows.sum()) for d in found), sum(d.used for d in found)
     entropy = binary_entropy(_key_error_rate(results))
     return {
         # Measured: everything disclosed, over the Shannon limit of what was found.
-        "f": rows / used / entropy if entropy else 0.0,
+        "f": told / used / entropy if entropy else 0.0,
         "fer": 1.0 - sum(int(d.accepted.sum()) for d in found) / frames,
         "frames": frames,
         "frame_bits": found[0].n_bits,
@@ -297,7 +298,7 @@ def _bursts(
     results: Sequence[BlockResult], config: PhotonConfig
 ) -> list[dict[str, Any]]:
     """Return counts per burst: detections, their rate, gains, check errors."""
-    link, rows = config.link, []
+    link, bursts = config.link, []
     for result in results:
         received, bob = result.received.received, result.bob
         of_burst = received.places // link.burst_slots
@@ -328,72 +329,8 @@ def _bursts(
                     [fringe.counts, fringe.errors] for fringe in burst.report.fringes
                 ]
                 row["phase_rad"] = [f.phase_error_rad for f in burst.report.fringes]
-            rows.append(row)
-    return rows
-
-
-def _rows(data: dict[str, Any], config: PhotonConfig) -> list[tuple[str, str]]:
-    """Return what the terminal shows."""
-    quantum, key, payload = data["quantum"], data["key"], data["payload"]
-    gain, qber, rows = quantum["gain"], quantum["qber"], list[tuple[str, str]]()
-    if config.carries_payload:
-        state = "delivered" if payload["delivered"] else "not delivered"
-        rows.append(("payload", f"{payload['bytes']} bytes, {state}"))
-    rows += [
-        ("gain signal, decoy, vacuum", ", ".join(f"{g:.3e}" for g in gain.values())),
-        ("error rate Z, X", f"{qber['z']:.3%}, {qber['x']:.3%}"),
-        ("clock difference", f"{1e6 * data['sync']['df']:+.4f} ppm"),
-        ("start of the light", f"{1e3 * data['sync']['delay_s']:.6f} ms"),
-    ]
-    if "bounds" in quantum:
-        rows.append(("single-photon yield", f">= {quantum['y1']:.3e}"))
-        rows.append(("phase error", f"<= {quantum['e1']:.2%}"))
-    found = data["reconciliation"]
-    if found["frames"]:
-        text = f"f {found['f']:.3f}, FER {found['fer']:.3f}, {found['frames']} frames"
-        rows.append(("reconciliation", text))
-    if config.carries_payload:
-        sink = data["sink"]
-        text = f"{sink['before']} - {sink['consumed']} + {sink['refilled']}"
-        rows.append(("pad in the sink", f"{text} = {sink['after']} bits"))
-    rows.append(
-        (
-            "secret key",
-            f"{key['secret_bits']} bits ({key['secret_bits_per_slot']:.2e} per slot), "
-            f"epsilon {key['epsilon']:.1e}",
-        )
-    )
-    return rows
-
-
-def _verdict(data: dict[str, Any], config: PhotonConfig) -> str:
-    payload, key, sink = data["payload"], data["key"], data["sink"]
-    parts = []
-    if payload["delivered"]:
-        parts.append(f"{payload['bytes']} bytes delivered under a one-time pad.")
-    elif payload["problem"]:
-        parts.append(f"Message not delivered: {payload['problem']}.")
-    if config.security.encoding == "direct":
-        parts.append(
-            "No key: direct encoding sends every bit many times, and copies of a bit "
-            "break the decoy argument."
-        )
-    elif key["secret_bits"]:
-        parts.append(
-            f"{key['secret_bits']} secret bits, equal on both sides by verification."
-        )
-    elif data["reconciliation"]["fer"] == 1.0:
-        z, x = data["quantum"]["qber"]["z"], data["quantum"]["qber"]["x"]
-        parts.append(
-            f"No key: no frame was reconciled; public slots show {z:.2%} errors in Z, "
-            f"the check basis {x:.2%}."
-        )
-    else:
-        missing = -key.get("ledger", {}).get("balance_bits", 0.0)
-        parts.append(f"No key: {missing:.0f} bits short; a longer block is needed.")
-    if config.carries_payload:
-        parts.append(f"The sink holds {sink['after']} bits of pad.")
-    return " ".join(parts)
+            bursts.append(row)
+    return bursts
 
 
 def _plots(results: Sequence[BlockResult], config: PhotonConfig) -> dict[str, Any]:
