@@ -20,16 +20,16 @@ from scqc.runs.progress import Silent
 PAYLOAD = bytes(range(200))
 
 
-def planned_and_found(tmp_path, changes, lie=lambda text: text, seed=1):
+def planned_and_found(tmp_path, changes, lie=lambda text: text, preset="fiber-metro"):
     """Return intervals, what a run found, and its truth; the bench may lie."""
     path = tmp_path / "lab.toml"
-    written = write_lab_config(path, "fiber-metro", changes)
+    written = write_lab_config(path, preset, changes)
     assert [p.name for p in written] == ["lab.toml", "lab-expected.json"]
-    scenario, _, _ = settings_of("fiber-metro", changes)
+    scenario, _, _ = settings_of(preset, changes)
     intervals = expected_run(scenario, load_config(path).config)
     text = path.read_text()
     path.write_text(lie(text))
-    loaded = load_config(path).with_seed(seed)
+    loaded = load_config(path)
     folder = tmp_path / "run"
     folder.mkdir()
     data = run_live(loaded, PAYLOAD, folder, Silent()).data
@@ -57,20 +57,23 @@ def test_a_small_run_finds_what_was_planned(tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "changes",
+    ("preset", "changes"),
     [
-        ["length_km=10"],
-        ["length_km=20", "excess_noise_snu=0.012", "modulation_variance=3"],
-        ["length_km=5", "psk=bpsk", "fec_rate=0.75", "fixed_loss_db=0.6"],
+        ("fiber-metro", []),
+        (
+            "fiber-metro",
+            ["length_km=20", "excess_noise_snu=0.012", "modulation_variance=3"],
+        ),
+        ("fiber-access", []),
     ],
 )
-def test_plan_and_key_of_large_runs(tmp_path, changes):
-    intervals, found, _ = planned_and_found(tmp_path, changes)
+def test_plan_and_key_of_large_runs(tmp_path, preset, changes):
+    intervals, found, _ = planned_and_found(tmp_path, changes, preset=preset)
     assert not outside(intervals, found)
     assert found["secret_bits_per_symbol"] > 0.0
 
 
-# One million symbols; so much planned noise that twice as much can be told.
+# So much planned noise that twice as much can be told.
 NOISY = ["length_km=10", "block_sizes=[2e6]", "excess_noise_snu=0.06"]
 
 
