@@ -72,7 +72,8 @@ class FibreChannel(Settings):
         default=80.0,
         ge=0.0,
         le=300.0,
-        description="of what arrives of it, down to what the key's receiver sees",
+        description="of what arrives of it, or comes back if it runs counter, down to "
+        "what the key's receiver sees",
     )
     neighbour_bandwidth_hz: float = Field(
         default=10e9, ge=1e6, le=1e13, description="over which its leak is spread"

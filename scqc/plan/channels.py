@@ -17,6 +17,7 @@ from scqc.plan.channel_settings import (
     RadioChannel,
 )
 from scqc.plan.free_space import free_space_points
+from scqc.plan.neighbours import with_neighbour
 from scqc.plan.points import ChannelPoints, Loss, steady
 from scqc.plan.records import Floats
 from scqc.plan.values import Values
@@ -58,7 +59,10 @@ def _fibre(values: Values) -> ChannelPoints:
     loss = Loss(values.shape)
     loss.add("fibre", values.length_km * values.attenuation_db_per_km)
     loss.add("fixed", values.fixed_loss_db)
-    return steady(loss)
+    points = steady(loss)
+    if values.neighbour_dbm is None:
+        return points
+    return with_neighbour(points, values)
 
 
 def _radio(settings: RadioChannel, values: Values) -> ChannelPoints:

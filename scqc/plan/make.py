@@ -11,10 +11,11 @@ import numpy as np
 from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
 from scqc.plan.advice import least_block, what_limits
+from scqc.plan.coexistence import FrontScenario
 from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
-from scqc.plan.overrides import settings_of
-from scqc.plan.pareto import Coexistence, fronts
+from scqc.plan.overrides import find_preset, settings_of
+from scqc.plan.pareto import fronts
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
 from scqc.plan.records import Plan
@@ -56,38 +57,35 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     name : str
         Of a preset with the Gaussian scheme.
     changes : sequence of str
-        ``key=value``.
+        ``key=value``; also of `scqc.plan.coexistence.Coexistence`.
     value : float
         Of the swept variable.
 
     Raises
     ------
     PlanSettingsError
-        If the preset has no such front.
+        If the preset has no such front, or a value is outside its range.
+    ModelRangeError
+        Where a model does not hold.
     """
-    settings, preset, given = settings_of(name, changes)
-    if not isinstance(settings, Scenario):
+    if find_preset(name).model is not Scenario:
         limit = "has neither data nor key"
         raise PlanSettingsError(
             [ConfigProblem(name, "", "--front", f"{value:g}", limit)]
         )
-    divisions = Coexistence()
-    at = settings.model_copy(
-        update={
-            "sweep": settings.sweep.model_copy(
-                update={"start": value, "stop": value, "points": 1}
-            )
-        }
-    )
-    listed = assumptions(at, preset, given) + assumptions(divisions, {}, set())
+    settings, preset, given = settings_of(name, changes, FrontScenario)
+    if not isinstance(settings, FrontScenario):
+        raise TypeError(f"{name}: {type(settings).__name__} has no front")
+    at = settings.at(value)
     sizes = [n for n in settings.block_sizes if n]
-    made = fronts(at, value, max(sizes, default=0.0), divisions)
+    made = fronts(at, value, max(sizes, default=0.0))
     notes = (
         *PRESETS[name].notes,
-        "divided transmission sends the same alphabet of data, hardly disturbed; a "
-        "larger alphabet would carry more bits per use",
+        "divided transmission sends the same alphabet of data; a larger alphabet would "
+        "carry more bits per use",
     )
-    return Plan(name, f"{PRESETS[name].title}: data against key", listed, made, notes)
+    title = f"{PRESETS[name].title}: data against key"
+    return Plan(name, title, assumptions(at, preset, given), made, notes)
 
 
 def plan_of(

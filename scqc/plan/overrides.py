@@ -6,6 +6,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, time
 from typing import Any
 
@@ -35,7 +36,7 @@ def find_preset(name: str) -> Preset:
 
 
 def settings_of(
-    name: str, pairs: Sequence[str] = ()
+    name: str, pairs: Sequence[str] = (), model: type[Settings] | None = None
 ) -> tuple[Settings, dict[str, Any], set[str]]:
     """Return a preset's settings with changes.
 
@@ -45,6 +46,8 @@ def settings_of(
         Of the preset.
     pairs : sequence of str
         ``key=value``; the key dotted, or its last part if only one setting has it.
+    model : type of Settings, optional
+        In place of the preset's, with more settings than that has.
 
     Returns
     -------
@@ -61,6 +64,8 @@ def settings_of(
         range with the nearest valid one.
     """
     preset = find_preset(name)
+    if model is not None:
+        preset = replace(preset, model=model)
     wanted, problems = _read(name, pairs)
     values = json.loads(json.dumps(preset.values))
     _switch_kinds(preset, values, wanted)

@@ -2,7 +2,7 @@
 
 The simultaneous front varies the raw bit error rate, and with it the displacement
 and the rate that a code can have. The divided alternatives give a share of the same
-uses to each, with the classical light as strong as the simultaneous one.
+uses to each; what the data's light does to the key, `scqc.plan.coexistence` says.
 """
 
 from __future__ import annotations
@@ -10,94 +10,79 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from protocols.security.coexistence import (
     Division,
-    Neighbour,
     Point,
     Shares,
     advantage,
     divided,
     pareto_front,
-    stray_photons,
 )
 from protocols.security.displacement import psk_capacity
 from scqc.core.errors import ConfigProblem, PlanSettingsError
-from scqc.core.settings import Settings
-from scqc.plan.evaluate import Evaluated, evaluate_points
+from scqc.plan.coexistence import Beside, FrontScenario, own_band, own_carrier
+from scqc.plan.evaluate import evaluate_points
 from scqc.plan.records import Curve, Floats
 from scqc.plan.scenario import Scenario, block_label
 from scqc.plan.scheme_settings import CvScheme
 
 _BERS = np.geomspace(1e-6, 0.25, 61)
 _SHARES = np.linspace(0.0, 1.0, 51)
-
-
-class Coexistence(Settings):
-    """What dividing the light costs."""
-
-    guard: float = Field(default=0.05, ge=0.0, lt=1.0, description="share of all uses")
-    isolation_db: float = Field(
-        default=80.0, ge=0.0, le=300.0, description="of the filter before the key"
-    )
-    raman_photons: float = Field(
-        default=1e-9,
-        ge=0.0,
-        le=1.0,
-        description="scattered into one mode per launched photon and use",
-    )
-    code_efficiency: float = Field(
-        default=0.9, gt=0.0, le=1.0, description="rate of the code over capacity"
-    )
+#: Modulation of data without a key; none at all has no signal-to-noise ratio [SNU].
+_HARDLY_SNU = 1e-9
 
 
 def fronts(
-    scenario: Scenario, value: float, block_size: float, settings: Coexistence
+    scenario: FrontScenario, value: float, block_size: float
 ) -> tuple[Curve, ...]:
     """Return the fronts at one point of a scenario's sweep.
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : FrontScenario
         Of the Gaussian scheme.
     value : float
         Of the swept variable.
     block_size : float
         0 is endless.
-    settings : Coexistence
 
     Returns
     -------
     tuple of Curve
         ``simultaneous``, ``time``, ``wavelength``, ``frequency``; the first says by
-        how much key it is ahead of the best division.
+        how much key it is ahead of the best division, the others what of the data's
+        light is seen by the key.
 
     Raises
     ------
     PlanSettingsError
         If the scheme is not Gaussian, or not displaced.
+    ModelRangeError
+        Where a model does not hold.
     """
-    scheme = scenario.scheme
+    scheme, costs = scenario.scheme, scenario.coexistence
     if not isinstance(scheme, CvScheme) or scheme.psk == "none":
         problem = ConfigProblem(
             "plan", "scheme", "kind", scheme.kind, "a front needs cv with bpsk or qpsk"
         )
         raise PlanSettingsError([problem])
-    together, photons = _together(scenario, value, block_size, settings)
-    alone = _key_alone(scenario, value, block_size, 0.0)
-    loss = float(alone.channel.transmittance[0])
+    together = _together(scenario, value, block_size)
+    axes = 2.0 if scheme.psk == "qpsk" else 1.0
+    ber = np.array(costs.data_raw_ber)
+    bits = float(axes * costs.code_efficiency * psk_capacity(ber))
     made = [_curve("simultaneous", together, {"block": block_label(block_size)})]
     others = []
-    for division in _DIVISIONS:
-        bits = _data_alone(scheme, settings)
-        neighbour = Neighbour(photons, settings.isolation_db, settings.raman_photons)
-        stray = float(stray_photons(neighbour, division, loss))
-        key = _key_alone(scenario, value, block_size, 2.0 * stray / loss)
-        shares = Shares(division, _SHARES, settings.guard)
-        point = divided(shares, bits, float(key.balance_bits[block_size][0]))
+    for division, beside in _divisions(scenario, value).items():
+        stray = beside.stray(division)
+        key, added = _key_beside(scenario, value, block_size, stray["stray_photons"])
+        guard = getattr(costs, f"guard_{division}")
+        point = divided(Shares(division, _SHARES, guard), bits, key)
         others.append(point)
-        made.append(_curve(division, point, {"stray_photons": stray}))
+        known = stray | {"added_noise_snu": added, "key_alone_bits_per_use": key}
+        if np.isfinite(beside.launch_dbm):
+            known["launch_dbm"] = beside.launch_dbm
+        made.append(_curve(division, point, known))
     every = Point(
         np.concatenate([p.classical_bits for p in others]),
         np.concatenate([p.key_bits for p in others]),
@@ -114,24 +99,38 @@ def fronts(
     return tuple(made)
 
 
-_DIVISIONS: tuple[Division, ...] = ("time", "wavelength", "frequency")
+def _divisions(scenario: FrontScenario, value: float) -> dict[Division, Beside]:
+    """Return what stands beside the key in each division; nothing in time."""
+    costs = scenario.coexistence
+    points = {
+        "scheme.target_raw_ber": np.array([costs.data_raw_ber]),
+        "scheme.modulation_variance": np.array([_HARDLY_SNU]),
+        scenario.sweep.variable: np.array([value]),
+    }
+    # One strength for all of the fading, as on a carrier of its own.
+    steady = scenario.scheme.model_copy(update={"fading": "mean", "fec_rate": 1.0})
+    plain = scenario.model_copy(update={"scheme": steady})
+    found = evaluate_points(plain, points, (0.0,))
+    photons = float(found.columns["photons_per_use"][0])
+    same = own_band(costs, photons, float(found.channel.transmittance[0]))
+    return {
+        "time": same,
+        "wavelength": own_carrier(scenario, value),
+        "frequency": same,
+    }
 
 
-def _together(
-    scenario: Scenario, value: float, block_size: float, settings: Coexistence
-) -> tuple[Point, float]:
-    """Return the simultaneous points, and the photons of the middle one."""
-    scheme = scenario.scheme
+def _together(scenario: FrontScenario, value: float, block_size: float) -> Point:
+    """Return data and key on the same light, over the raw bit error rate."""
     points = {
         "scheme.target_raw_ber": _BERS,
         scenario.sweep.variable: np.full(_BERS.size, value),
     }
     found = evaluate_points(_uncoded(scenario), points, (block_size,))
+    scheme, costs = scenario.scheme, scenario.coexistence
     axes = 2.0 if isinstance(scheme, CvScheme) and scheme.psk == "qpsk" else 1.0
-    bits = axes * settings.code_efficiency * psk_capacity(_BERS)
-    key = np.maximum(found.balance_bits[block_size], 0.0)
-    photons = found.columns["photons_per_use"]
-    return Point(bits, key), float(photons[_BERS.size // 2])
+    bits = axes * costs.code_efficiency * psk_capacity(_BERS)
+    return Point(bits, np.maximum(found.balance_bits[block_size], 0.0))
 
 
 def _uncoded(scenario: Scenario) -> Scenario:
@@ -139,24 +138,24 @@ def _uncoded(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"scheme": scheme})
 
 
-def _key_alone(
-    scenario: Scenario, value: float, block_size: float, xi_snu: float
-) -> Evaluated:
-    """Evaluate the key without data, with stray light as excess noise."""
+def _key_beside(
+    scenario: Scenario, value: float, block_size: float, stray_photons: float
+) -> tuple[float, float]:
+    """Return the key without data, and what the stray light of data adds to its noise.
+
+    Bits per use, and SNU at the channel's input.
+    """
     keyed = scenario.scheme.model_copy(update={"psk": "none"})
-    noise = float(getattr(scenario.scheme, "excess_noise_snu", 0.0)) + xi_snu
-    points = {
-        "scheme.excess_noise_snu": np.array([noise]),
-        scenario.sweep.variable: np.array([value]),
-    }
     plain = scenario.model_copy(update={"scheme": keyed})
-    return evaluate_points(plain, points, (block_size,))
-
-
-def _data_alone(scheme: CvScheme, settings: Coexistence) -> float:
-    """Return bits per use of data without a key: the same alphabet, hardly noisy."""
-    axes = 2.0 if scheme.psk == "qpsk" else 1.0
-    return axes * settings.code_efficiency
+    point = {scenario.sweep.variable: np.array([value])}
+    own = float(getattr(scenario.scheme, "excess_noise_snu", 0.0))
+    if scenario.sweep.variable == "scheme.excess_noise_snu":
+        own = value
+    alone = evaluate_points(plain, point, (block_size,))
+    added = 2.0 * stray_photons / float(alone.channel.transmittance[0])
+    noisy = point | {"scheme.excess_noise_snu": np.array([own + added])}
+    found = evaluate_points(plain, noisy, (block_size,))
+    return float(found.balance_bits[block_size][0]), added
 
 
 def _curve(label: str, point: Point, derived: dict[str, Any]) -> Curve:
