@@ -155,8 +155,10 @@ def refractive_index(
     ----------
     air : Air
     wavelength_m : float, optional
-        Light, 0.3 to 12 um [m]: the dry dispersion formula, right to 1 % of n - 1.
-        None: radio waves (P.453, as P.676 uses it), where vapour counts much more.
+        Light, 0.3 to 12 um [m]: the dry dispersion formula; at 15 C its n - 1 is above
+        that of Edlen, Metrologia 2, 71 (1966), by 1.0 % at 400 nm, 0.4 % at 800 nm and
+        0.2 % at 1550 nm, and an elongation as much. None: radio waves (P.453, as
+        P.676 uses it), where vapour counts much more.
 
     Raises
     ------

@@ -31,8 +31,12 @@ from sim_backends.propagation.fading import (
     lognormal_quadrature,
     thinned,
 )
-from sim_backends.propagation.spreading import wander_variance_m2
-from sim_backends.propagation.turbulence import horizontal_path, rytov_variance
+from sim_backends.propagation.spreading import spot_m, wander_variance_m2
+from sim_backends.propagation.turbulence import (
+    horizontal_path,
+    rytov_variance,
+    spherical_coherence_m,
+)
 
 # Standard deviations by which a Monte Carlo mean may miss: once in 2e6 runs.
 SIGMAS = 5.0
@@ -255,6 +259,38 @@ def test_weak_elliptic_beams_wander_as_rays_do():
         weak_elliptic_beam(sender, length_m, 1.5)
     with pytest.raises(ModelRangeError, match="focused"):
         weak_elliptic_beam(Transmitter(0.04, 809e-9), length_m, 0.5)
+
+
+def test_published_elliptic_beams_are_wider_than_theory():
+    """Mean of a focused beam by second-order theory, right in any turbulence.
+
+    The power in a circle is that of the transfer function of aperture and air,
+    exp[-r^2 / (2 W0^2) - (r / rho0)^(5/3)].
+    """
+    length_m, wave_m = 2e3, 800e-9
+    k = 2.0 * math.pi / wave_m
+    sender = Transmitter(0.0225, wave_m, curvature_m=length_m)
+    spot = float(sender.spot_m(length_m))
+    a = 0.5 * spot
+    for cn2, share in ((3e-16, 0.93), (1e-15, 0.80), (3e-15, 0.62)):
+        path = horizontal_path(cn2, length_m)
+        rho = float(spherical_coherence_m(path, wave_m, "downlink"))
+
+        def power(r, rho=rho):
+            transfer = math.exp(-(r**2) / (2 * 0.0225**2) - (r / rho) ** (5 / 3))
+            return transfer * k * a / length_m * special.j1(k * a * r / length_m)
+
+        exact, _ = integrate.quad(power, 0.0, 0.27, limit=500)
+        rytov = float(rytov_variance(path, wave_m))
+        beam = weak_elliptic_beam(sender, length_m, rytov)
+        # Spread by 20 000 draws: below 0.5 %.
+        published = beam.sample(a, 20_000, 5, "elliptic").mean()
+        assert published / exact == pytest.approx(share, abs=0.02)
+        # What links are planned with: short-term spot, wander apart.
+        short = spot_m(sender, path, "downlink", "fante-yura-short")
+        moved = np.sqrt(wander_variance_m2(sender, path, "downlink", "fante-yura"))
+        planned = float(mean_transmittance(a, short, moved))
+        assert planned == pytest.approx(exact, rel=0.02)
 
 
 def test_circular_beams_have_the_moments_they_are_fitted_to():

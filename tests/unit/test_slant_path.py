@@ -124,6 +124,17 @@ def test_index_of_light_is_within_a_percent_of_the_standard():
         refractive_index(dry_air(1013.25, 288.15, 0.0), 3e-3)
 
 
+@pytest.mark.parametrize(
+    ("nm", "above"), [(400.0, 0.0105), (800.0, 0.0038), (1550.0, 0.0018), (1e4, 0.001)]
+)
+def test_index_of_light_beside_edlen(nm, above):
+    # Edlen, Metrologia 2, 71 (1966): dry air, 15 C, 760 torr.
+    s = (1e3 / nm) ** 2
+    edlen = 1e-8 * (8342.13 + 2406030.0 / (130.0 - s) + 15997.0 / (38.9 - s))
+    index = refractive_index(dry_air(1013.25, 288.15, 0.0), 1e-9 * nm)
+    assert index - 1.0 == pytest.approx(edlen * (1.0 + above), rel=3e-4)
+
+
 def test_elongation_traced_and_as_published():
     path = SlantPath(math.radians(10.0), 0.0, 780.0)
     for wavelength in (None, 800e-9):
