@@ -25,11 +25,23 @@ METADATA = (
 _ORDER = "ORDER BY b.distilled, b.serial"
 
 
-def find(db: Database, condition: str = "1", values: tuple[Any, ...] = ()) -> Entries:
-    """Return the entries that fulfil an SQL condition, oldest first."""
+def find(
+    db: Database, condition: str = "1", values: tuple[Any, ...] = (), most: int = -1
+) -> Entries:
+    """Return the entries that fulfil an SQL condition, oldest first, at `most` so many.
+
+    Parameters
+    ----------
+    db : Database
+    condition : str
+    values : tuple
+        Of the condition.
+    most : int
+        All of them if negative [1].
+    """
     rows = db.rows(
         f"SELECT {_COLUMNS} FROM progress p JOIN blocks b USING (serial) "
-        f"WHERE {condition} {_ORDER}",
+        f"WHERE {condition} {_ORDER} LIMIT {most:d}",
         values,
     )
     return [_entry(row) for row in rows]
@@ -46,6 +58,33 @@ def pool(db: Database, purpose: str, direction: str | None) -> Entries:
         return find(db, "p.state < 4 AND b.purpose=?", (purpose,))
     where = "p.state < 4 AND b.purpose=? AND b.direction=?"
     return find(db, where, (purpose, direction))
+
+
+def in_step(
+    db: Database, purpose: str, direction: str, *, simulated: bool, most: int = -1
+) -> Entries:
+    """Return what can be spent of a pool, oldest first, at `most` so many entries."""
+    where = "p.state IN (2, 3) AND b.purpose=? AND b.direction=? AND b.simulated<=?"
+    return find(db, where, (purpose, direction, int(simulated)), most)
+
+
+def available_bits(
+    db: Database, purpose: str, direction: str | None, *, simulated: bool
+) -> int:
+    """Return how many bits a pool can still release, both directions for None [bit].
+
+    A sum of the database's own: a pool that nobody draws from has many entries.
+    """
+    where = "p.state IN (2, 3) AND b.purpose=? AND b.simulated<=?"
+    values: tuple[Any, ...] = (purpose, int(simulated))
+    if direction is not None:
+        where, values = f"{where} AND b.direction=?", (*values, direction)
+    ((bits,),) = db.rows(
+        "SELECT coalesce(sum(b.n_bits - p.used_bits), 0) FROM progress p "
+        f"JOIN blocks b USING (serial) WHERE {where}",
+        values,
+    )
+    return int(bits)
 
 
 def named(db: Database, identifier: str) -> KeyEntry:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from protocols.key_sink import entries, health, opening, plan, spending, storing
+from protocols.key_sink import entries, health, opening, spending, storing
 from protocols.key_sink.database import Database
 from protocols.key_sink.lease import Lease, LeasedRun
 from protocols.key_sink.records import (
@@ -173,11 +173,7 @@ class KeySink:
         simulated : bool
             Whether keys of a simulated bench count.
         """
-        return sum(
-            e.available_bits
-            for e in entries.pool(self.db, purpose, direction)
-            if simulated or not e.simulated
-        )
+        return entries.available_bits(self.db, purpose, direction, simulated=simulated)
 
     def read_kept(
         self, purpose: str, direction: str, *, allow_simulated: bool = False
@@ -221,9 +217,8 @@ class KeySink:
             If the pool cannot pay; nothing is spent then.
         """
         with self.db.transaction():
-            found = spending.in_step(self.db, purpose, direction, allow_simulated)
-            where = f"key sink {self.path} pool {(purpose, direction)}"
-            parts = plan.oldest(found, n_bits, where)
+            pool = (self.db, purpose, direction)
+            parts = spending.oldest(*pool, n_bits, allow_simulated)
             spent = spending.release(self.db, parts, f"spent {purpose}")
         self.sweep()
         return spent
@@ -255,8 +250,8 @@ class KeySink:
             spent then.
         """
         with self.db.transaction():
-            found = spending.in_step(self.db, purpose, direction, allow_simulated)
-            parts, burnt = plan.followed(found, ranges, f"key sink {self.path}")
+            pool = (self.db, purpose, direction)
+            parts, burnt = spending.followed(*pool, ranges, allow_simulated)
             spending.burn(self.db, burnt, "the peer went past it")
             spent = spending.release(self.db, parts, f"followed {purpose}")
         self.sweep()

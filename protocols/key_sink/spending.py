@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from protocols.key_sink import material
+from protocols.key_sink import entries, material, plan
 from protocols.key_sink.database import Database
 from protocols.key_sink.entries import (
     check_metadata,
@@ -28,6 +30,10 @@ from protocols.key_sink.records import (
 )
 from scqc.core.errors import KeySinkError
 from scqc.core.records import KeyBlock
+
+#: Entries that are looked at [1]: nearly always the first few of a pool will do, and
+#: one that nobody draws from has many. Then all.
+_FRONTS = (64, -1)
 
 
 def release(db: Database, parts: Parts, event: str) -> Spent:
@@ -150,23 +156,52 @@ def sweep(db: Database) -> int:
     return len(consumed)
 
 
-def in_step(
-    db: Database, purpose: str, direction: str, allow_simulated: bool
-) -> Entries:
-    """Return what can be spent of a pool that goes in step, oldest first.
+def oldest(
+    db: Database, purpose: str, direction: str, n_bits: int, allow_simulated: bool
+) -> Parts:
+    """Choose the oldest bits of a pool that both ends spend in step.
 
     Raises
     ------
     KeySinkError
-        If the pool is no such one.
+        If the pool is no such one, or cannot pay.
     """
+    where = f"key sink {db.path} pool {(purpose, direction)}"
+    for most in _FRONTS:
+        found = _in_step(db, purpose, direction, allow_simulated, most)
+        if sum(entry.available_bits for entry in found) >= n_bits:
+            break
+    return plan.oldest(found, n_bits, where)
+
+
+def followed(
+    db: Database,
+    purpose: str,
+    direction: str,
+    ranges: Sequence[Range],
+    allow_simulated: bool,
+) -> tuple[Parts, Parts]:
+    """Choose the bits that the peer names, and all unspent ones before them.
+
+    Raises
+    ------
+    KeySinkError
+        If the pool is no such one; if a bit is unknown, out of order or spent.
+    """
+    named = {identifier for identifier, _, _ in ranges}
+    for most in _FRONTS:
+        found = _in_step(db, purpose, direction, allow_simulated, most)
+        if named <= {entry.identifier for entry in found}:
+            break
+    return plan.followed(found, ranges, f"key sink {db.path}")
+
+
+def _in_step(
+    db: Database, purpose: str, direction: str, allow_simulated: bool, most: int
+) -> Entries:
     if purpose not in IN_STEP:
         raise KeySinkError(f"key sink: pool {purpose!r} is not spent in step")
-    return [
-        e
-        for e in pool(db, purpose, direction)
-        if e.state >= State.AVAILABLE and (allow_simulated or not e.simulated)
-    ]
+    return entries.in_step(db, purpose, direction, simulated=allow_simulated, most=most)
 
 
 def kept(db: Database, purpose: str, direction: str, allow_simulated: bool) -> bytes:

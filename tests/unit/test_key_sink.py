@@ -182,3 +182,28 @@ def test_start_key_of_a_simulation_is_stamped(sink):
     with pytest.raises(KeySinkError, match="simulated"):
         sink.read_kept(HASH_PURPOSE, "alice-to-bob")
     sink.spend("authentication", "alice-to-bob", 128, allow_simulated=True)
+
+
+@pytest.mark.parametrize("front", [1, 2, 3, 64])
+def test_a_long_pool_is_spent_as_a_short_one(tmp_path, monkeypatch, front):
+    """How many entries are looked at first changes nothing: bits go out in order."""
+    monkeypatch.setattr("protocols.key_sink.spending._FRONTS", (front, -1))
+    with KeySink(tmp_path / "a.db") as ours, KeySink(tmp_path / "b.db") as theirs:
+        for number in range(6):
+            for one in (ours, theirs):
+                one.put(_block(number, n_bits=100, simulated=number == 1), "pad", "x")
+        assert ours.available_bits("pad", "x") == 500
+        assert ours.available_bits("pad", simulated=True) == 600
+        first = ours.spend("pad", "x", 250)
+        assert first.ranges == [("run/0", 0, 100), ("run/2", 0, 100), ("run/3", 0, 50)]
+        second = ours.spend("pad", "x", 200)
+        assert [start for _, start, _ in second.ranges] == [50, 0, 0]
+        # The peer lost what the first was for: it goes past it, and burns it.
+        followed = theirs.follow("pad", "x", second.ranges)
+        assert np.array_equal(followed.bits, second.bits)
+        for one in (ours, theirs):
+            assert one.available_bits("pad", "x") == 50
+            with pytest.raises(KeySinkError, match="51 bits asked for, 50 available"):
+                one.spend("pad", "x", 51)
+        with pytest.raises(KeySinkError, match="unknown, spent or out of order"):
+            theirs.follow("pad", "x", first.ranges)
