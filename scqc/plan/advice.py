@@ -40,6 +40,8 @@ _BEST: dict[str, dict[str, float]] = {
         "channel.environment_k": 1e-3,
         "channel.receiver_k": 0.0,
         "channel.source_k": 0.0,
+        "channel.feed_loss_db": 0.0,
+        "channel.feed_k": 0.0,
         "channel.pointing_rad": 0.0,
         "channel.sky_radiance_w_per_m2_um_sr": 0.0,
         "channel.neighbour_dbm": -100.0,

@@ -239,6 +239,65 @@ class RadioChannel(Settings):
     fixed_loss_db: float = Field(default=0.0, ge=0.0, le=100.0)
 
 
+class SlantRadioChannel(Settings):
+    """Microwave to terahertz up or down through the atmosphere."""
+
+    kind: Literal["radio-slant"] = "radio-slant"
+    frequency_hz: float = Field(
+        default=650e9, ge=1e9, le=1e12, description="ITU-R P.676-13: 1 to 1000 GHz"
+    )
+    lower_km: float = Field(
+        default=0.0, ge=0.0, lt=100.0, description="height of the lower end"
+    )
+    altitude_km: float = Field(
+        default=500.0, gt=0.0, le=50_000.0, description="of the upper end"
+    )
+    zenith_deg: float = Field(
+        default=0.0, ge=0.0, le=90.0, description="apparent, at the lower end"
+    )
+    direction_of_light: Literal["down", "up"] = Field(
+        default="down", description="down: the receiver looks at the sky"
+    )
+    waist_m: float = Field(
+        default=0.5, gt=0.0, le=100.0, description="1/e² radius at the antenna"
+    )
+    aperture_radius_m: float = Field(default=0.5, gt=0.0, le=100.0)
+    focused: bool = Field(default=True, description="on the receiver, else collimated")
+    atmosphere: AtmosphereName = Field(
+        default="mean-annual-global", description="ITU-R P.835-6"
+    )
+    vapour_g_per_m3: float = Field(
+        default=7.5, ge=0.0, le=50.0, description="at sea level, of mean-annual-global"
+    )
+    sky_k: float = Field(
+        default=2.725, ge=0.0, le=1e4, description="behind an upper sender: space"
+    )
+    ground_k: float = Field(
+        default=290.0, ge=0.0, le=400.0, description="behind a lower sender: the Earth"
+    )
+    feed_loss_db: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=30.0,
+        description="of the receiving antenna: spillover, resistance, window",
+    )
+    feed_k: float = Field(
+        default=290.0,
+        ge=0.0,
+        le=1000.0,
+        description="temperature of what the feed's loss couples in",
+    )
+    receiver_k: float = Field(
+        default=0.0, ge=0.0, le=1e5, description="noise temperature; adds 2kT/hf SNU"
+    )
+    source_k: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e4,
+        description="of the light Alice emits unmodulated; 0: vacuum (cold attenuator)",
+    )
+
+
 class InterSatelliteChannel(Telescopes):
     """Between two satellites: nothing but diffraction and pointing."""
 
@@ -257,6 +316,7 @@ ChannelSettings = Annotated[
     | DownlinkChannel
     | HorizontalChannel
     | RadioChannel
+    | SlantRadioChannel
     | InterSatelliteChannel,
     Field(discriminator="kind"),
 ]

@@ -15,11 +15,13 @@ from scqc.plan.channel_settings import (
     ChannelSettings,
     FibreChannel,
     RadioChannel,
+    SlantRadioChannel,
 )
 from scqc.plan.free_space import free_space_points
 from scqc.plan.neighbours import with_neighbour
 from scqc.plan.points import ChannelPoints, Loss, steady
 from scqc.plan.records import Floats
+from scqc.plan.slant_radio import slant_radio_points
 from scqc.plan.values import Values
 from sim_backends.propagation.beam import centred_transmittance, spot_radius_m
 from sim_backends.propagation.gas_absorption import GasTable, gas_db_per_km, total_air
@@ -52,6 +54,8 @@ def channel_points(settings: ChannelSettings, values: Values) -> ChannelPoints:
         return _fibre(values)
     if isinstance(settings, RadioChannel):
         return _radio(settings, values)
+    if isinstance(settings, SlantRadioChannel):
+        return slant_radio_points(settings, values)
     return free_space_points(settings, values)
 
 

@@ -20,7 +20,11 @@ from protocols.security.coexistence import Division, Neighbour, stray_photons
 from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
 from scqc.core.units import LIGHT_SPEED_M_PER_S, PLANCK_J_S
-from scqc.plan.channel_settings import FibreChannel, RadioChannel
+from scqc.plan.channel_settings import (
+    FibreChannel,
+    RadioChannel,
+    SlantRadioChannel,
+)
 from scqc.plan.channels import channel_points
 from scqc.plan.neighbours import optical_hz, scattered_photons
 from scqc.plan.records import Floats
@@ -198,7 +202,7 @@ def own_band(costs: Coexistence, photons: float, transmittance: float) -> Beside
 
 def _carrier_hz(scenario: Scenario, values: Values) -> float:
     """Return the carrier in free space; the data's is next to it [Hz]."""
-    if isinstance(scenario.channel, RadioChannel):
+    if isinstance(scenario.channel, RadioChannel | SlantRadioChannel):
         found: Floats = values.full("frequency_hz")
         return float(found[0])
     return LIGHT_SPEED_M_PER_S / (1e-9 * float(values.full("wavelength_nm")[0]))

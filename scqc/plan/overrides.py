@@ -152,6 +152,12 @@ _SWEEPS: dict[str, dict[str, Any]] = {
         "stop": 1000.0,
         "spacing": "log",
     },
+    "radio-slant": {
+        "variable": "channel.altitude_km",
+        "start": 21.0,
+        "stop": 2000.0,
+        "spacing": "log",
+    },
     "inter-satellite": {
         "variable": "channel.distance_km",
         "start": 10.0,

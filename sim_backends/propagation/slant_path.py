@@ -11,12 +11,36 @@ Recommendation ITU-R P.676-13, Annex 1, section 2.2.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sim_backends.propagation.gas_absorption import Air, specific_attenuation
 from sim_backends.propagation.ranges import within
 from sim_backends.propagation.refraction import SlantPath, lengths_in_air_km, trace
+from sim_backends.propagation.thermal import thermal_photons
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A path through warm air.
+
+    Parameters
+    ----------
+    loss_db : ndarray, shape (n,), float64 [dB]
+        By gas, from end to end.
+    down_photons, up_photons : ndarray, shape (n,), float64 [1]
+        Thermal photons per mode of the air, at the lower and at the upper end.
+    length_km : float
+        Of the ray from end to end [km].
+    """
+
+    loss_db: NDArray[np.float64]
+    down_photons: NDArray[np.float64]
+    up_photons: NDArray[np.float64]
+    length_km: float
+
 
 #: Elevations worked on at once: 922 layers of them fit into the cache.
 _ROWS = 256
@@ -113,6 +137,44 @@ def attenuation_by_elevation_db(
             gamma = _layers(frequency, air)
         total[:, rows] = (lengths @ gamma).T
     return total
+
+
+def slant_emission(frequency_hz: ArrayLike, path: SlantPath) -> Emission:
+    """Return loss and heat of the air along a path, seen from both of its ends.
+
+    Every layer adds its share of loss times the thermal photons of its own
+    temperature, and those nearer to the receiver dim it (radiative transfer without
+    scattering). Air of one temperature `t` gives ``(1 - T) n(t)``.
+
+    Parameters
+    ----------
+    frequency_hz : array_like, shape (n,) [Hz]
+        1 to 1000 GHz.
+    path : SlantPath
+
+    Returns
+    -------
+    Emission
+
+    Raises
+    ------
+    ModelRangeError
+        As `slant_attenuation_db`.
+    """
+    frequency = np.atleast_1d(np.asarray(frequency_hz, dtype=np.float64))
+    ray = trace(path)
+    layer_db = ray.lengths_km[:, np.newaxis] * _layers(frequency, ray.air)
+    depth = 0.1 * np.log(10.0) * layer_db
+    photons = thermal_photons(frequency, ray.air.temperature_k[:, np.newaxis])
+    born = -np.expm1(-depth) * photons
+    below = np.cumsum(depth, axis=0) - depth
+    above = depth.sum(axis=0) - below - depth
+    return Emission(
+        loss_db=layer_db.sum(axis=0),
+        down_photons=(born * np.exp(-below)).sum(axis=0),
+        up_photons=(born * np.exp(-above)).sum(axis=0),
+        length_km=ray.length_km,
+    )
 
 
 def _layers(frequency_hz: NDArray[np.float64], air: Air) -> NDArray[np.float64]:
