@@ -353,11 +353,24 @@ def plan_frames(
     )
 
 
-def _rows(error_rate: float, size: int) -> float:
-    """Return the base rows that the first attempt needs at an error rate [1]."""
+def first_efficiency(error_rate: float, size: int) -> float:
+    """Return what the first attempt discloses over the Shannon limit [1].
+
+    Parameters
+    ----------
+    error_rate : float
+        [1]
+    size : int
+        Lifting size.
+    """
     excess = float(np.interp(error_rate, *FIRST_EFFICIENCY)) - 1.0
     power = SIZE_EXPONENTS[0] if size < 128 else SIZE_EXPONENTS[1]
-    efficiency = 1.0 + excess * math.pow(128 / size, power)
+    return 1.0 + excess * math.pow(128 / size, power)
+
+
+def _rows(error_rate: float, size: int) -> float:
+    """Return the base rows that the first attempt needs at an error rate [1]."""
+    efficiency = first_efficiency(error_rate, size)
     return efficiency * binary_entropy(error_rate) * ladder_construct.COLUMNS
 
 

@@ -37,19 +37,20 @@ from scqc.runs.config_text import (
     write_new_file,
 )
 from scqc.runs.cv_config import CvConfig
-from scqc.runs.expected import expected, phase_noise
+from scqc.runs.expected import expected, phase_noise, true_budget
 from scqc.runs.lab_config import LabConfig, parse_config
 from scqc.runs.new_config import draft
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.plan_interval import SIGMAS, Interval, unfit
 from scqc.runs.plan_photon_bench import photon_lab_config
 from scqc.runs.plan_photon_expected import expected_photon_run
-from scqc.runs.transmit import burst_symbols, displacement_sqrt_snu, expected_budget
+from scqc.runs.transmit import burst_symbols, displacement_sqrt_snu
 from scqc.store.files import write_atomically
 
 #: How far models may be off: of the transmittance; of what the bench adds to the
-#: channel's noise; of the reconciliation's efficiency (its rates lie on a grid).
-_OFF_T, _OFF_XI, _OFF_BETA = 0.005, 0.25, 0.06
+#: channel's noise; of the reconciliation's efficiency (its rates lie on a grid); of the
+#: displacement over the noise.
+_OFF_T, _OFF_XI, _OFF_BETA, _OFF_Z = 0.005, 0.25, 0.06, 0.01
 _BURST_SYMBOLS, _FRAME_SYMBOLS = 1_000_000, 5632
 _SMALL_BLOCK = 1_000_000
 
@@ -236,11 +237,18 @@ def _runnable(scenario: Scenario) -> tuple[CvScheme, FibreChannel]:
         "direction": "reverse",
         "trust_phase": False,
         "displaced_axes": "both",
+        # What the bench trusts, it trusts of the whole detector.
+        "trust_electronic": scheme.trust_efficiency,
+        "finite": "ledger",
+        "disclosed_share": 0.0,
     }
     for key, value in wanted.items():
         if getattr(scheme, key) != value:
             limit = f"the bench has {value!r} only"
             raise unfit("scheme", key, getattr(scheme, key), limit)
+    if scheme.beta is not None:
+        limit = "the bench measures its own: leave beta and frame_error_rate out"
+        raise unfit("scheme", "beta", scheme.beta, limit)
     return scheme, channel
 
 
@@ -330,15 +338,20 @@ def _points(scenario: Scenario) -> CvPoints:
 
 
 def _bit_errors(config: CvConfig, gain: float, spread: float) -> Interval:
-    """Return raw bit errors; Alice believes in a noise before she knows it."""
+    """Return raw bit errors; Alice sets the displacement by a probe of the link.
+
+    The probe does not see excess noise. Its gain is good to 0.2 %, from the preamble,
+    and the phase is a little noisier while bits are decided.
+    """
     if config.classical.psk == "none":
         return Interval(0.0, 0.0, 0.0)
-    d = displacement_sqrt_snu(config, expected_budget(config))
+    d = displacement_sqrt_snu(config, true_budget(_sim(config)))
     axes = 2.0 if config.classical.psk == "bpsk" else 1.0
     z = d * math.sqrt(axes * gain / spread)
     bits = config.link.bursts * burst_symbols(config) * (2.0 / axes)
     value, low, high = (
-        0.5 * float(erfc(z * scale / math.sqrt(2.0))) for scale in (1.0, 1.03, 0.97)
+        0.5 * float(erfc(z * scale / math.sqrt(2.0)))
+        for scale in (1.0, 1.0 + _OFF_Z, 1.0 - _OFF_Z)
     )
     chance = SIGMAS * math.sqrt(value / bits)
     return Interval(value, max(0.0, low - chance), high + chance)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from protocols.reconciliation.ladder import SIZES
+from protocols.reconciliation.ladder import SIZES, first_efficiency
 from protocols.reconciliation.ladder_construct import COLUMNS
 from scqc.plan.channel_settings import FibreChannel
 from scqc.plan.channels import channel_points
@@ -29,6 +29,8 @@ from scqc.runs.plan_interval import unfit
 
 _BURST_SLOTS, _SLOTS_STEP, _SAMPLES_PER_SLOT = 4_194_304, 1024, 4
 _BLOCK_SLOTS = 8_388_608
+#: Length of a frame of the reconciliation [bit].
+FRAME_BITS = 102_400
 #: The light starts within a millisecond of the acquisition.
 _START_S, _MARGIN_S, _DELAYS_S = 1e-3, 1.5e-3, (-0.1e-3, 1.2e-3)
 #: Most errors that the bench accepts, and the share of it that a plan may expect.
@@ -37,6 +39,9 @@ _MAX_ERRORS, _NEAR = 0.08, 0.9
 _JITTER_S, _GATE_JITTERS = 50e-12, 16.0
 #: Detections above one frame of the reconciliation that a plan must expect.
 _ROOM = 1.1
+#: What further checks add to the first ones, and by how much the bench's efficiency of
+#: the correction may be off: its codes lie on a grid, some frames ask for more.
+_FURTHER, OFF_EFFICIENCY = 1.03, 0.06
 
 
 def photon_lab_config(scenario: Scenario) -> PhotonConfig:
@@ -67,6 +72,7 @@ def photon_lab_config(scenario: Scenario) -> PhotonConfig:
         "epsilon": scheme.epsilon,
         "bounds": scheme.finite,
         "max_error_rate": _MAX_ERRORS,
+        "frame_bits": FRAME_BITS,
     }
     raw["alice"]["transmitter"] |= {"full_photons": full, "extinction_db": leak_db}
     _choose_actively(raw, scheme)
@@ -155,15 +161,40 @@ def _refuse(scenario: Scenario, scheme: DvScheme, points: DvPoints) -> None:
         raise unfit("scheme", "gate_s", scheme.gate_s, limit)
     errors = float(np.ravel(points.gains.error_rate)[0])
     if errors > _NEAR * _MAX_ERRORS:
-        limit = f"{errors:.2%} of errors, a run ends above {_MAX_ERRORS:.0%}"
+        limit = f"{errors:.2%} of errors, background counted; a run ends above "
+        limit += f"{_MAX_ERRORS:.0%}, so plan for {_NEAR * _MAX_ERRORS:.1%} at most"
         raise unfit("scheme", "misalignment", scheme.misalignment, limit)
-    sifted = (
-        (1.0 - scheme.public_share) * scheme.z_share**2 * _all_clicks(scheme, points)
-    )
+    sifted = scheme.z_share**2 * (1.0 - scheme.public_share)
+    sifted *= _all_clicks(scheme, points)
     least = _ROOM * SIZES[0] * COLUMNS / sifted
     if _wanted_slots(scenario) < least:
         limit = f"a frame of the reconciliation needs more; nearest {least:.3g}"
         raise unfit("", "block_sizes", _wanted_slots(scenario), limit)
+    own = bench_efficiency(errors, round(sifted * _wanted_slots(scenario)))
+    planned = scheme.correction_efficiency
+    if abs(planned - own) > OFF_EFFICIENCY:
+        nearest = max(1.0, own + math.copysign(0.99 * OFF_EFFICIENCY, planned - own))
+        limit = f"the bench's codes reach {own:.3f}; nearest valid value {nearest:.3f}"
+        raise unfit("scheme", "correction_efficiency", planned, limit)
+
+
+def bench_efficiency(error_rate: float, sifted: int) -> float:
+    """Return what the bench discloses over the Shannon limit [1].
+
+    Parameters
+    ----------
+    error_rate : float
+        [1]
+    sifted : int
+        Key-basis detections of a block [1].
+    """
+    size = sifted // (frames_of(sifted) * COLUMNS)
+    return _FURTHER * first_efficiency(error_rate, min(max(size, SIZES[0]), SIZES[1]))
+
+
+def frames_of(sifted: int) -> int:
+    """Return how many frames a block is cut into [1]."""
+    return max(1, round(sifted / FRAME_BITS))
 
 
 def _all_clicks(scheme: DvScheme, points: DvPoints) -> float:

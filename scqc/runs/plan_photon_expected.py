@@ -17,12 +17,17 @@ from scqc.plan.dv import DvPoints
 from scqc.plan.scenario import Scenario
 from scqc.runs.photon.config import PhotonConfig
 from scqc.runs.plan_interval import SIGMAS, Interval, counted
-from scqc.runs.plan_photon_bench import photon_points, scheme_and_fibre
+from scqc.runs.plan_photon_bench import (
+    OFF_EFFICIENCY,
+    bench_efficiency,
+    frames_of,
+    photon_points,
+    scheme_and_fibre,
+)
 
 #: How far models may be off, relative: of gains (second orders of the dead time, steps
-#: of the converter), of error rates; and of the correction's efficiency, absolute (its
-#: codes lie on a grid, frames that fail ask for more).
-OFF_GAIN, OFF_ERRORS, OFF_EFFICIENCY = 0.005, 0.01, 0.06
+#: of the converter), and of error rates.
+OFF_GAIN, OFF_ERRORS = 0.005, 0.01
 
 
 def expected_photon_run(
@@ -110,15 +115,11 @@ def _key(block: _Block) -> Interval:
     low = _balance(worst, _leak(worst, SIGMAS)) - spread
     high = _balance(best, _leak(best, -SIGMAS)) + spread
     # Bits beyond the last whole column of a frame are dropped.
-    low -= COLUMNS * _frames(block) * max(0.0, low) / block.key.total
+    low -= COLUMNS * frames_of(block.key.total) * max(0.0, low) / block.key.total
     bits = [max(0.0, b) / block.all_slots for b in (middle, low, high)]
     if low < MINIMUM_KEY_BITS:
         bits[1] = 0.0
     return Interval(*bits)
-
-
-def _frames(block: _Block) -> int:
-    return max(1, round(block.key.total / block.config.security.frame_bits))
 
 
 def _leak(block: _Block, sigmas: float) -> float:
@@ -130,7 +131,10 @@ def _leak(block: _Block, sigmas: float) -> float:
         rates.append(min(max(rate, 0.0), 0.5))
     # Fewer errors in the check basis save nothing: the code's reserve is asked for.
     rate = max(rates) if sigmas >= 0.0 else rates[0]
-    efficiency = block.efficiency + OFF_EFFICIENCY * sigmas / SIGMAS
+    efficiency = block.efficiency
+    if sigmas:
+        own = bench_efficiency(rates[0], block.key.total)
+        efficiency = own + OFF_EFFICIENCY * sigmas / SIGMAS
     return max(1.0, efficiency) * binary_entropy(rate) * block.key.total
 
 
@@ -145,7 +149,7 @@ def _balance(block: _Block, leak_bits: float) -> float:
         secrecy,
         security.bounds,
     )
-    frames = _frames(block)
+    frames = frames_of(block.key.total)
     disclosed = Disclosed(round(leak_bits), 0, TAG_BITS * frames, frames, 0)
     return key_length(block.key.total, bounds, disclosed, secrecy).balance_bits
 

@@ -115,6 +115,9 @@ def test_another_bench_is_not_what_was_planned(tmp_path, lie, seen):
         (["excess_noise_snu=0.001"], "the bench itself makes"),
         (["detection=homodyne"], "the bench has 'heterodyne' only"),
         (["phase_variance_rad2=0.0"], "on this bench"),
+        (["beta=0.95", "frame_error_rate=0.05"], "the bench measures its own"),
+        (["finite=literature"], "the bench has 'ledger' only"),
+        (["trust_electronic=false"], "the bench has True only"),
         (["scheme.kind=dv"], "the bench's interferometers have 0.5 only"),
     ],
 )

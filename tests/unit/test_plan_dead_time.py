@@ -56,7 +56,10 @@ def clicks_one_by_one(random, in_gate, half_slots):
     return kinds, middles - last[middles - 1] > half_slots
 
 
-@pytest.mark.parametrize(("in_gate", "half_slots"), [(0.5, 4), (0.8, 3)])
+@pytest.mark.parametrize(
+    ("in_gate", "half_slots"),
+    [(0.5, 4), pytest.param(0.8, 3, marks=pytest.mark.soak)],
+)
 def test_share_of_slots_that_are_seen(in_gate, half_slots):
     """Within five sigma and the second orders that the model leaves out."""
     random = stream(7, f"dead/{half_slots}")
