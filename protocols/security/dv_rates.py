@@ -223,17 +223,17 @@ class PublishedBlock:
     ----------
     slots : float or ndarray, shape (...)
         Of one block [1].
-    shares : tuple of three float
+    shares : tuple of three float or ndarray, shape (...)
         Of signal, decoy and vacuum slots [1].
-    check_basis : float
+    check_basis : float or ndarray, shape (...)
         Probability of the check basis at either end [1].
     epsilon : float
         Of each statement [1].
     """
 
     slots: Floats
-    shares: tuple[float, float, float] = (0.9, 0.05, 0.05)
-    check_basis: float = 0.6
+    shares: tuple[Floats, Floats, Floats] = (0.9, 0.05, 0.05)
+    check_basis: Floats = 0.6
     epsilon: float = 1e-10
 
 
@@ -269,7 +269,8 @@ def published_key_per_slot(
     y1 = np.where(some, y1, 0.0)
     e1 = np.where(some, wrong / np.where(some, y1 * decoys.decoy, 1.0), 0.5)
     single = n_s * y1 * decoys.signal * np.exp(-np.asarray(decoys.signal))
-    x, z = block.check_basis**2 * single, (1.0 - block.check_basis) ** 2 * single
+    check = np.asarray(block.check_basis, dtype=np.float64)
+    x, z = check**2 * single, (1.0 - check) ** 2 * single
     e1 = e1 + _sampling(e1, x, z, block.epsilon)
     return _key(found, decoys, y1, e1)
 

@@ -125,9 +125,11 @@ def _link(values: Values, channel: ChannelPoints, dead: DeadTime) -> PhotonLink:
 
 
 def stray_light_yield(values: Values, channel: ChannelPoints) -> Floats:
-    """Return clicks per slot by light of the sky, or of a fibre's other channels [1].
+    """Return clicks per slot by light of the sky, of other channels, of heat [1].
 
-    Shape (...).
+    Shape (...). Of heat, one mode and one gate: what a detector of one mode sees at
+    least. A warm mode of n photons on average gives a click with probability
+    eta n / (1 + eta n).
 
     Parameters
     ----------
@@ -136,8 +138,10 @@ def stray_light_yield(values: Values, channel: ChannelPoints) -> Floats:
     channel : ChannelPoints
     """
     filter_nm, gate_s = values.full("filter_nm"), values.full("gate_s")
-    photons = channel.stray_photons(filter_nm, gate_s)
-    return np.asarray(-np.expm1(-values.full("efficiency") * photons))
+    efficiency = values.full("efficiency")
+    light = -np.expm1(-efficiency * channel.stray_photons(filter_nm, gate_s))
+    heat = efficiency * channel.thermal_photons
+    return np.asarray(light + (1.0 - light) * heat / (1.0 + heat))
 
 
 def _mean_photons(values: Values) -> Floats:
@@ -169,10 +173,11 @@ def dv_key_bits(
     if scheme.finite == "published":
         if not block_size:
             return key_per_slot(points.gains, points.decoys)
+        signal, decoy = values.full("signal_share"), values.full("decoy_share")
         block = PublishedBlock(
             slots=block_size * (1.0 - values.full("public_share")),
-            shares=(scheme.signal_share, scheme.decoy_share, scheme.vacuum_share),
-            check_basis=1.0 - scheme.z_share,
+            shares=(signal, decoy, 1.0 - signal - decoy),
+            check_basis=1.0 - values.full("z_share"),
             epsilon=scheme.epsilon,
         )
         return published_key_per_slot(points.gains, points.decoys, block)

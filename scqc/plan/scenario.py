@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -65,20 +66,46 @@ class Scenario(Settings):
 
     def _check_ends(self) -> None:
         """Refuse a sweep beyond the range of what it varies."""
-        part, _, name = self.sweep.variable.partition(".")
-        settings: Settings = getattr(self, part)
         for end in ("start", "stop"):
             value = getattr(self.sweep, end)
-            try:
-                type(settings).model_validate({**settings.model_dump(), name: value})
-            except ValidationError as error:
-                why = error.errors()[0]["msg"].replace("Input should", "must")
-                limits = error.errors()[0].get("ctx", {})
-                bound = next((v for v in limits.values() if v != value), None)
-                nearest = "" if bound is None else f"; nearest valid value {bound:g}"
+            why = refused(self, {self.sweep.variable: value})
+            if why:
                 raise ValueError(
-                    f"sweep.{end} = {value:g}: {self.sweep.variable} {why}{nearest}"
-                ) from None
+                    f"sweep.{end} = {value:g}: {self.sweep.variable} {why}"
+                )
+
+
+def refused(scenario: Scenario, numbers: Mapping[str, float]) -> str:
+    """Return why channel or scheme may not have these numbers; empty if they may.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    numbers : mapping of str to float
+        By dotted name, as they stand together [unit of the field].
+    """
+    for part in ("channel", "scheme"):
+        settings: Settings = getattr(scenario, part)
+        own = {
+            key.partition(".")[2]: value
+            for key, value in numbers.items()
+            if key.partition(".")[0] == part
+        }
+        try:
+            type(settings).model_validate({**settings.model_dump(), **own})
+        except ValidationError as error:
+            first = error.errors()[0]
+            why = first["msg"].replace("Input should", "must")
+            # What a rule between settings says holds no limit, but an exception.
+            limits = [v for v in first.get("ctx", {}).values() if _is_number(v)]
+            bound = next((v for v in limits if v != first["input"]), None)
+            nearest = "" if bound is None else f"; nearest valid value {bound:g}"
+            return why.removeprefix("Value error, ") + nearest
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def numeric_names(scenario: Scenario) -> list[str]:
