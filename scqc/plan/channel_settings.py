@@ -93,6 +93,20 @@ class Telescopes(Settings):
     obscuration_radius_m: float = Field(
         default=0.0, ge=0.0, le=50.0, description="of the receiver's secondary mirror"
     )
+    truncation: Literal["none", "launched", "source"] = Field(
+        default="none",
+        description="of the beam by the sender's telescope: not cut; a share of what "
+        "left it; a share of what was in front of it",
+    )
+    exit_radius_m: float = Field(
+        default=0.2,
+        gt=0.0,
+        le=50.0,
+        description="of the sender's telescope, where a beam is cut if it is",
+    )
+    exit_obscuration_m: float = Field(
+        default=0.0, ge=0.0, le=50.0, description="radius of its secondary mirror"
+    )
     pointing_rad: float = Field(
         default=1e-6,
         ge=0.0,
@@ -166,9 +180,27 @@ class DownlinkChannel(Telescopes, Spreading):
         "exponential", "secant", "modtran-785", "modtran-810", "modtran-850"
     ] = Field(default="exponential", description="exponential: along the straight line")
     extinction_per_m: float = Field(
-        default=5e-6, ge=0.0, le=1.0, description="at sea level, 800 nm: Vasylyev 2019"
+        default=5e-6,
+        ge=0.0,
+        le=1.0,
+        description="at sea level, at extinction_nm: Vasylyev 2019 for 800 nm",
     )
-    scale_height_m: float = Field(default=6600.0, gt=0.0, le=1e5)
+    extinction_nm: float = Field(
+        default=800.0,
+        ge=400.0,
+        le=11000.0,
+        description="wavelength that extinction_per_m holds for, within 50 nm",
+    )
+    scale_height_m: float = Field(
+        default=6600.0, gt=0.0, le=1e5, description="of the air that takes light"
+    )
+    station_altitude_m: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=9000.0,
+        description="of the ground station: where extinction begins. Tables are for "
+        "sea level; turbulence follows the ground",
+    )
 
 
 class HorizontalChannel(Telescopes):

@@ -8,6 +8,7 @@ fading are exact overlaps of a spot whose centre is Rayleigh distributed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import roots_legendre
@@ -22,7 +23,11 @@ from scqc.plan.points import ChannelPoints, Loss
 from scqc.plan.records import Floats
 from scqc.plan.values import Values
 from sim_backends.propagation.atmospheres import TOP_KM
-from sim_backends.propagation.beam import Transmitter, centred_transmittance
+from sim_backends.propagation.beam import (
+    Transmitter,
+    centred_transmittance,
+    diffraction_transmittance,
+)
 from sim_backends.propagation.coupling import mean_transmittance, offset_transmittance
 from sim_backends.propagation.extinction import (
     MODTRAN_785,
@@ -65,6 +70,8 @@ _TABLES: dict[str, ElevationTable] = {
 }
 #: A table holds for its wavelength; nearby lines of water may differ.
 _TABLE_NM = 5.0
+#: Clear air varies slowly: Rayleigh's law alone is 25 % over this at 800 nm.
+_CLEAR_AIR_NM = 50.0
 #: No rate can tell a smaller transmittance from none.
 _LEAST = 1e-11
 
@@ -95,13 +102,13 @@ def free_space_points(settings: ChannelSettings, values: Values) -> ChannelPoint
 def _downlink(settings: DownlinkChannel, values: Values) -> ChannelPoints:
     altitude_m = 1e3 * values.full("altitude_km")
     zenith = np.radians(values.full("zenith_deg"))
-    straight_m = slant_range_m(altitude_m, zenith)
+    station_m = values.full("station_altitude_m")
+    straight_m = slant_range_m(altitude_m, zenith, station_m)
     z_m = straight_m * _elongations(settings, altitude_m, zenith)
     loss = Loss(values.shape)
     loss.share("extinction", _extinction(settings, values, altitude_m, zenith))
     sender = _sender(values, False, z_m)
-    profile = HufnagelValley(settings.wind_m_per_s, settings.ground_cn2)
-    turbulent = slant_path(profile, zenith, altitude_m)
+    turbulent = _turbulence(values, zenith, altitude_m - station_m)
     # The wave has the length that refraction gives it, the air its straight depth.
     turbulent = TurbulentPath(turbulent.distance_m, turbulent.strength, z_m)
     rytov = rytov_variance(turbulent, 1e-9 * np.asarray(values.wavelength_nm))
@@ -131,6 +138,29 @@ def _sender(values: Values, focused: bool, z_m: Floats) -> Transmitter:
         wavelength_m=1e-9 * values.wavelength_nm,
         curvature_m=z_m if focused else math.inf,  # type: ignore[arg-type]
     )
+
+
+def _cut(values: Values, z_m: Floats) -> Floats:
+    """Return what a centred receiver collects in vacuum of a beam that is cut [1].
+
+    How much less than of the whole beam; that the cut beam is spread and moved as the
+    whole one would be is an approximation, good where the spot is larger than the
+    receiver.
+    """
+    def collected(z_m: Floats, *numbers: float) -> Floats:
+        waist_m, wave_nm, exit_m, hole_m, a_m, b_m = numbers
+        sender = Transmitter(
+            waist_m,
+            1e-9 * wave_nm,
+            exit_m,
+            hole_m,
+            truncation=values.truncation,
+        )
+        return diffraction_transmittance(sender, z_m, a_m, b_m)
+
+    sender = ("waist_m", "wavelength_nm", "exit_radius_m", "exit_obscuration_m")
+    names = (*sender, "aperture_radius_m", "obscuration_radius_m")
+    return _by_setting(values, names, (z_m,), collected)
 
 
 def _spread(
@@ -191,10 +221,74 @@ def _extinction(
                 f"{table.source} holds to space",
             )
         return table.transmittance(0.5 * math.pi - zenith)
-    air = ExponentialAtmosphere(settings.extinction_per_m, settings.scale_height_m)
-    if name == "secant":
-        return air.transmittance_flat(zenith, altitude_m)
-    return air.transmittance(zenith, altitude_m)
+    wave_nm, known_nm = values.full("wavelength_nm"), values.full("extinction_nm")
+    away = np.abs(wave_nm - known_nm)
+    if np.any(away > _CLEAR_AIR_NM):
+        worst = int(np.argmax(away))
+        middle_nm = float(known_nm.flat[worst])
+        raise ModelRangeError(
+            "wavelength of extinction_per_m [nm]",
+            float(wave_nm.flat[worst]),
+            (middle_nm - _CLEAR_AIR_NM, middle_nm + _CLEAR_AIR_NM),
+            "set extinction_per_m for your wavelength, and extinction_nm to it",
+        )
+
+    def through(
+        zenith: Floats, top_m: Floats, low_m: Floats, per_m: float, scale_m: float
+    ) -> Floats:
+        air = ExponentialAtmosphere(per_m, scale_m)
+        if name == "secant":
+            return air.transmittance_flat(zenith, top_m, low_m)
+        return air.transmittance(zenith, top_m, low_m)
+
+    arrays = (zenith, altitude_m, values.full("station_altitude_m"))
+    return _by_setting(values, ("extinction_per_m", "scale_height_m"), arrays, through)
+
+
+def _turbulence(values: Values, zenith: Floats, above_m: Floats) -> TurbulentPath:
+    """Return the turbulence below a height above the ground."""
+
+    def nodes(zenith: Floats, top_m: Floats, wind: float, ground: float) -> Floats:
+        path = slant_path(HufnagelValley(wind, ground), zenith, top_m)
+        parts = np.stack([path.distance_m, path.strength])
+        return np.moveaxis(parts, 1, 0)
+
+    names = ("wind_m_per_s", "ground_cn2")
+    parts = _by_setting(values, names, (zenith, above_m), nodes)
+    length_m = slant_range_m(above_m, zenith)
+    return TurbulentPath(parts[..., 0, :], parts[..., 1, :], length_m)
+
+
+def _by_setting(
+    values: Values,
+    names: tuple[str, ...],
+    arrays: tuple[Floats, ...],
+    model: Callable[..., Floats],
+) -> Floats:
+    """Evaluate a model of points and of plain numbers, once per set of numbers.
+
+    Parameters
+    ----------
+    values : Values
+    names : tuple of str
+        Settings that the model takes as plain numbers, after the arrays.
+    arrays : tuple of ndarray, shape (...), float64
+    model : callable
+        Of arrays, shape (n,), and floats; returns an array, shape (n, ...).
+    """
+    flat = [array.ravel() for array in arrays]
+    numbers = np.stack([values.full(name).ravel() for name in names], axis=1)
+    sets, where = np.unique(numbers, axis=0, return_inverse=True)
+    found: Floats | None = None
+    for k, one in enumerate(sets):
+        points = np.flatnonzero(where.ravel() == k)
+        part = model(*(array[points] for array in flat), *map(float, one))
+        if found is None:
+            found = np.empty((flat[0].size, *part.shape[1:]))
+        found[points] = part
+    if found is None:
+        return np.empty(values.shape)
+    return found.reshape(*values.shape, *found.shape[1:])
 
 
 def _coupled(
@@ -214,6 +308,8 @@ def _coupled(
     moved_m = np.sqrt(moved_m2)
     mean = mean_transmittance(a_m, spot, moved_m, obscuration_radius_m=b_m)
     loss.share("diffraction", in_vacuum)
+    if values.truncation != "none":
+        loss.share("truncation", _cut(values, z_m) / in_vacuum)
     loss.share("turbulence", centred / in_vacuum)
     loss.share("pointing", mean / centred)
     loss.add("fixed", values.fixed_loss_db)

@@ -27,7 +27,13 @@ class GasMap(Settings):
     atmosphere: AtmosphereName = Field(
         default="mean-annual-global", description="ITU-R P.835-6"
     )
-    vapour_g_per_m3: float = Field(default=7.5, ge=0.0, le=50.0)
+    vapour_g_per_m3: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=50.0,
+        description="at sea level, of mean-annual-global; absent: 7.5 there, and what "
+        "the other atmospheres have",
+    )
     refraction: bool = True
     fast: bool = Field(default=False, description="185 layers instead of 922")
     lowest_hz: float = Field(

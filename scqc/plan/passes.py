@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,6 +24,7 @@ from scqc.plan.evaluate import rates_on
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Curve, Floats
 from scqc.plan.scenario import Scenario, Sweep
+from scqc.plan.schedule import without_overlap
 from scqc.plan.scheme_settings import SchemeSettings
 from scqc.plan.values import Values
 from sim_backends.propagation.earth_frame import Station, UtcGrid
@@ -59,7 +60,9 @@ class StationSettings(Settings):
     name: str = "station"
     latitude_deg: float = Field(default=55.9, ge=-90.0, le=90.0)
     longitude_deg: float = Field(default=-3.2, ge=-180.0, le=360.0)
-    altitude_m: float = Field(default=50.0, ge=-500.0, le=9000.0)
+    altitude_m: float = Field(
+        default=50.0, ge=0.0, le=9000.0, description="above sea level"
+    )
 
 
 class PassPlan(Settings):
@@ -68,6 +71,11 @@ class PassPlan(Settings):
     orbit: OrbitSettings = OrbitSettings()
     stations: tuple[StationSettings, ...] = Field(
         default=(StationSettings(),), min_length=1
+    )
+    telescopes: Literal["one", "one-per-satellite"] = Field(
+        default="one",
+        description="of a station; one follows one satellite at a time, and of passes "
+        "that overlap those with most key together",
     )
     start_utc: str = Field(
         default="2026-01-01T00:00:00Z", description="ISO 8601, with its time zone"
@@ -114,26 +122,50 @@ class PassPlan(Settings):
         """Return one curve per pass, and one of totals per day that comes first."""
         start = datetime.fromisoformat(self.start_utc)
         grid = UtcGrid(start, self.step_s, round(3600.0 * self.hours / self.step_s))
-        found, warnings = [], set[str]()
-        for number, orbit in enumerate(self._orbits(start)):
-            for station in self.stations:
-                place = Station(
-                    station.latitude_deg, station.longitude_deg, station.altitude_m
-                )
+        found, left_out, warnings = list[Curve](), 0, set[str]()
+        orbits = self._orbits(start)
+        for station in self.stations:
+            place = Station(
+                station.latitude_deg, station.longitude_deg, station.altitude_m
+            )
+            sun = sun_elevation_rad(grid, place)
+            here, spans = list[Curve](), list[tuple[float, float]]()
+            for number, orbit in enumerate(orbits):
                 seen = view(orbit, place, grid)
-                sun = sun_elevation_rad(grid, place)
                 for one in passes(seen, grid, math.radians(self.mask_deg)):
                     label = (
                         f"{(start + timedelta(seconds=one.rise_s)):%Y-%m-%dT%H:%M:%SZ} "
                         f"{station.name} {number + 1}"
                     )
-                    curve, more = self._pass(label, (seen, sun), one)
-                    found.append(curve)
+                    above = (seen, sun, station.altitude_m)
+                    curve, more = self._pass(label, above, one)
+                    here.append(curve)
+                    spans.append((one.rise_s, one.set_s))
                     warnings.update(more)
+            followed = self._followed(here, spans)
+            left_out += len(here) - len(followed)
+            found += followed
         if not found:
             note = f"no pass above {self.mask_deg:g}° in {self.hours:g} h"
             return (self._total(found),), (note,)
+        if left_out:
+            warnings.add(
+                f"{left_out} passes overlap better ones at the same station and are "
+                "left out: it has one telescope"
+            )
         return (self._total(found), *found), tuple(sorted(warnings))
+
+    def _followed(
+        self, found: list[Curve], spans_s: list[tuple[float, float]]
+    ) -> list[Curve]:
+        """Return the passes of a station that its telescopes follow."""
+        if self.telescopes == "one-per-satellite":
+            return found
+        # Where there is no key, the longer pass has more bits.
+        worth = [
+            c.derived["pass_key_bits"] + 1e-6 * c.derived["duration_s"] for c in found
+        ]
+        return [found[i] for i in without_overlap(spans_s, worth)]
 
     def _orbits(self, epoch: datetime) -> list[Orbit]:
         settings = self.orbit
@@ -158,13 +190,13 @@ class PassPlan(Settings):
         return made
 
     def _pass(
-        self, label: str, above: tuple[View, Floats], one: Pass
+        self, label: str, above: tuple[View, Floats, float], one: Pass
     ) -> tuple[Curve, tuple[str, ...]]:
-        """Evaluate one pass; `above` is where satellite and Sun are."""
+        """Evaluate one pass; `above`: satellite, Sun, and height of the station."""
         seen, sun = above[0], above[1][one.points]
         elevation = np.maximum(seen.elevation_rad[one.points], math.radians(0.1))
         range_m = seen.range_m[one.points]
-        channel = self._channel(elevation, range_m, sun)
+        channel = self._channel(elevation, range_m, sun, above[2])
         scenario = self.scenario
         values = Values(self.scheme, {}, elevation.shape)
         each = rates_on(scenario, channel, values, (0.0,))
@@ -198,16 +230,17 @@ class PassPlan(Settings):
         return Curve(label, "time_s", arrays, derived), channel.warnings
 
     def _channel(
-        self, elevation: Floats, range_m: Floats, sun: Floats
+        self, elevation: Floats, range_m: Floats, sun: Floats, station_m: float
     ) -> ChannelPoints:
         """Evaluate the channel along a pass; elevations are geometric."""
         zenith = 0.5 * math.pi - elevation
         # The height over a round Earth that has this range at this elevation.
-        low = EARTH_RADIUS_M
+        low = EARTH_RADIUS_M + station_m
         far = np.sqrt(low**2 + range_m**2 + 2.0 * low * range_m * np.cos(zenith))
         arrays = {
             "zenith_deg": np.degrees(zenith),
-            "altitude_km": 1e-3 * (far - low),
+            "altitude_km": 1e-3 * (far - EARTH_RADIUS_M),
+            "station_altitude_m": np.full(zenith.shape, station_m),
         }
         if self.sky_by_sun:
             night = "dark-night" if self.channel.sky == "dark-night" else "night"

@@ -69,6 +69,17 @@ class ChannelPoints:
         return np.asarray((self.stray_hz_per_nm * filter_nm + self.stray_hz) * gate_s)
 
     @property
+    def thermal_photons(self) -> Floats:
+        """Photons of heat in the one mode at the channel's end, shape (...) [1].
+
+        The loss lets in what the environment holds, and the warmth of Alice's light
+        comes through: n = (V - 1) / 2 of a variance V in SNU.
+        """
+        t = self.transmittance
+        warm = (1.0 - t) * (self.environment_snu - 1.0) + t * (self.source_snu - 1.0)
+        return np.asarray(0.5 * warm)
+
+    @property
     def total_loss_db(self) -> Floats:
         """Of the mean transmittance, shape (...) [dB]."""
         return np.asarray(-10.0 * np.log10(self.transmittance))
