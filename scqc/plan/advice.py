@@ -51,6 +51,8 @@ _BEST: dict[str, dict[str, float]] = {
         "scheme.stray_yield": 0.0,
         "scheme.misalignment": 0.0,
         "scheme.efficiency": 1.0,
+        "scheme.in_gate_share": 1.0,
+        "scheme.dead_time_s": 0.0,
         "scheme.correction_efficiency": 1.0,
         "channel.pointing_rad": 0.0,
         "channel.sky_radiance_w_per_m2_um_sr": 0.0,
