@@ -75,7 +75,11 @@ def test_a_crash_leaves_no_lock(holder):
     holder.wait(20.0)
     lock = BenchLock({"awg": RESOURCE})
     lock.acquire()
+    held = lock.paths
+    assert held
+    assert all(path.exists() for path in held)
     lock.release()
+    assert not any(path.exists() for path in held)
 
 
 def test_a_second_bench_on_the_same_instruments_is_refused():

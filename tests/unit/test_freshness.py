@@ -34,6 +34,7 @@ def test_records_that_differ_in_one_sample_are_two():
     other = first.copy()
     other[-1] += 1
     fresh.check("signal", other)
+    assert len(fresh.seen) == 2
 
 
 def test_a_constant_record_tells_nothing():
@@ -41,6 +42,7 @@ def test_a_constant_record_tells_nothing():
     for _ in range(2):
         fresh.check("electronic", np.zeros(100, dtype=np.int16))
         fresh.check("electronic", np.zeros(0, dtype=np.int16))
+    assert not fresh.seen
 
 
 def test_what_is_remembered_is_bounded():
