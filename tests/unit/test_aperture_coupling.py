@@ -11,9 +11,10 @@ from scipy import integrate, special
 from scqc.core.errors import ModelRangeError
 from scqc.core.rng import stream
 from sim_backends.optics.slow_drift import weibull_shape
-from sim_backends.propagation import fading
+from sim_backends.propagation import coupling, fading
 from sim_backends.propagation.beam import Transmitter, centred_transmittance
 from sim_backends.propagation.coupling import (
+    mean_square_transmittance,
     mean_transmittance,
     offset_transmittance,
     weibull_form,
@@ -308,6 +309,71 @@ def test_circular_beams_have_the_moments_they_are_fitted_to():
     # One that does not breathe is a wandering spot.
     still = CircularBeam(0.5, 0.3, 0.0, 0.0)
     assert still.mean() == pytest.approx(float(mean_transmittance(0.5, 1.0, 0.3)))
+
+
+@pytest.mark.parametrize("wander", [0.0, 1e-6, 0.05, 0.4, 3.0, 100.0])
+def test_second_moment_of_wander_beside_quadrature(wander):
+    a = np.array([1e-6, 1e-2, 0.3, 0.7, 1.0, 3.0, 50.0])
+    spot = WanderingSpot(a, 1.0, wander)
+    by_nodes = spot.quadrature(40).mean(2.0)
+    assert spot.mean_square() == pytest.approx(by_nodes, rel=1e-9)
+    # Never less than the square of the mean, never more than the mean.
+    assert np.all(spot.mean_square() >= spot.mean() ** 2 * (1.0 - 1e-9))
+    assert np.all(spot.mean_square() <= spot.mean() * (1.0 + 1e-9))
+
+
+def test_second_moment_of_a_ring_beside_quadrature():
+    spot = WanderingSpot(np.array([0.5, 1.0, 3.0]), 1.0, 0.4, 0.0, [0.2, 0.3, 1.0])
+    assert spot.mean_square() == pytest.approx(spot.quadrature(40).mean(2.0), rel=1e-9)
+    off = WanderingSpot(0.5, 1.0, 0.4, 0.3)
+    assert off.mean_square() == pytest.approx(float(off.quadrature(40).mean(2.0)))
+
+
+def test_second_moment_where_it_is_known():
+    # A spot that stands still; one that is a point, in or out.
+    still = 1.0 - math.exp(-2.0 * 0.6**2)
+    assert mean_square_transmittance(0.6, 1.0, 0.0) == pytest.approx(still**2)
+    point = 1.0 - math.exp(-0.5 * 0.6**2 / 0.25**2)
+    assert mean_square_transmittance(0.6, 1e-3, 0.25) == pytest.approx(point, rel=3e-3)
+    # A tiny aperture reads the intensity, exp(-2 r^2 / w^2): with x = r^2 / (2 s^2)
+    # exponential, <I^2> / <I>^2 = (1 + g)^2 / (1 + 2 g), g = 4 s^2 / w^2.
+    g = 4.0 * 0.3**2
+    ratio = mean_square_transmittance(1e-5, 1.0, 0.3) / (
+        mean_transmittance(1e-5, 1.0, 0.3) ** 2
+    )
+    assert ratio == pytest.approx((1.0 + g) ** 2 / (1.0 + 2.0 * g), rel=1e-8)
+    # From 1e-5 on spots are points, without a step.
+    spots = np.array([1.02e-5, 0.98e-5, 1e-9])
+    near = mean_transmittance(1.0, spots, 0.6) - mean_square_transmittance(
+        1.0, spots, 0.6
+    )
+    assert near[0] / near[1] == pytest.approx(1.02 / 0.98, rel=1e-3)
+    assert near[2] == pytest.approx(near[1] * 1e-9 / 0.98e-5, rel=1e-3)
+    with pytest.raises(ModelRangeError, match="wander"):
+        mean_square_transmittance(0.5, 1.0, -0.1)
+
+
+def test_moments_of_circular_beams_beside_monte_carlo():
+    beam = CircularBeam(0.4, 0.25, math.log(0.5), 0.6)
+    drawn = beam.sample(100_000, 11, "moments")
+    for moment, power in ((beam.mean(), 1), (beam.mean_square(), 2)):
+        error = SIGMAS * float((drawn**power).std()) / math.sqrt(drawn.size)
+        assert float((drawn**power).mean()) == pytest.approx(moment, abs=error)
+    nodes = beam.quadrature()
+    assert beam.mean_square() == pytest.approx(float(nodes.mean(2.0)), rel=1e-9)
+
+
+def test_a_mutant_of_the_second_moment_is_noticed(monkeypatch):
+    whole = coupling._both_within
+
+    def mutant(one_m, other_m, variance_m2, power):
+        # The correlation for its square.
+        shared = np.sqrt(power[0])
+        return whole(one_m, other_m, variance_m2, (shared, 1.0 - shared))
+
+    honest = float(WanderingSpot(0.5, 1.0, 0.3).quadrature().mean(2.0))
+    monkeypatch.setattr(coupling, "_both_within", mutant)
+    assert abs(float(mean_square_transmittance(0.5, 1.0, 0.3)) / honest - 1.0) > 0.01
 
 
 def test_moments_that_no_circular_beam_has():
