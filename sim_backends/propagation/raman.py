@@ -10,7 +10,7 @@ the gain efficiency :math:`C_R` of depolarised light. The shape of the gain is t
 13-line model of silica; its peak is 0.4 per W and km for standard fibre: a gain of
 1e-13 m/W for light polarised as a pump at 1 um (Stolen and Ippen), less as the
 wavelength grows, at 1.55 um over an area of 80 um^2, and half of that without
-polarisation. The measured curve of GNPy, an open planner of optical networks, has 0.42
+polarisation. The curve in GNPy, an open planner of optical networks, has a peak of 0.42
 for a pump at 1454 nm, which is 0.39 at 1550 nm; shape and peak together are within 30 %
 of it from 0.5 to 14.5 THz. Other fibres differ, and all stray light goes with the gain:
 figures hold within a factor of two (`UNCERTAINTY_DB`). Near the pump, Rayleigh and
