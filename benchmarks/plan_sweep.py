@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scqc.plan.sweeps import Grid, grid_of, run_sweep
+from scqc.plan.grids import Grid, grid_of
+from scqc.plan.sweeps import run_sweep
 from scqc.plan.workers import Workers
 
 AXES = ["altitude_km=200:2000:20", "zenith_deg=0:75:10"]

@@ -11,8 +11,8 @@ from scqc.cli.arguments import Debug, Json
 from scqc.cli.output import listing, reporting, show
 
 if TYPE_CHECKING:
+    from scqc.plan.grids import Grid
     from scqc.plan.records import Plan
-    from scqc.plan.sweeps import Grid
     from scqc.plan.workers import Workers
 
 _NO_KEY = 3
@@ -57,6 +57,12 @@ def plan(
     dask: Annotated[
         str, typer.Option(help="With --grid: address of a Dask scheduler.")
     ] = "",
+    chunk_points: Annotated[
+        int,
+        typer.Option(
+            help="With --grid: points per chunk; 0 is some seconds of work.", min=0
+        ),
+    ] = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -69,12 +75,14 @@ def plan(
             _show_presets(as_json)
             return
         if grid:
-            from scqc.plan.sweeps import grid_of
+            from scqc.plan.grids import grid_of
             from scqc.plan.workers import Workers
 
-            whole = grid_of(preset, changes or (), grid, optimise or ())
-            show(_sweep(whole, results, Workers(processes, dask), as_json), as_json)
+            whole = grid_of(preset, changes or (), grid, optimise or (), chunk_points)
+            workers = Workers(processes, dask)
+            show(_sweep(whole, results.resolve(), workers, as_json), as_json)
             return
+        _no_grid(optimise=optimise, processes=processes, dask=dask, chunk=chunk_points)
         from scqc.plan.make import make_plan
 
         if front is None:
@@ -99,11 +107,25 @@ def plan(
         raise typer.Exit(_NO_KEY)
 
 
+def _no_grid(**given: object) -> None:
+    """Refuse options that would have no effect."""
+    from scqc.core.errors import ConfigProblem, PlanSettingsError
+
+    names = {"chunk": "chunk-points"}
+    problems = [
+        ConfigProblem("plan", "", f"--{names.get(n, n)}", str(v), "needs --grid")
+        for n, v in given.items()
+        if v
+    ]
+    if problems:
+        raise PlanSettingsError(problems)
+
+
 def _sweep(
     grid: Grid, results: Path, workers: Workers, as_json: bool
 ) -> dict[str, Any]:
     """Run a sweep; say how far it is on standard error."""
-    from scqc.plan.sweeps import run_sweep, store_sweep
+    from scqc.plan.sweeps import read_sweep, run_sweep, store_sweep, without_answer
 
     for state in run_sweep(grid, results, workers):
         if not as_json:
@@ -112,6 +134,7 @@ def _sweep(
         typer.echo(err=True)
     return {
         "points": grid.n_points,
+        "without_answer": without_answer(read_sweep(grid, results)),
         "chunks": state.total,
         "reused": state.reused,
         "table": str(store_sweep(grid, results)),

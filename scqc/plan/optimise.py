@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scqc.core.errors import ConfigProblem, ModelRangeError, PlanSettingsError
+from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.hints import meant
 from scqc.plan.evaluate import evaluate_points
+from scqc.plan.outside import answered
+from scqc.plan.passes import PassPlan
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario, block_label
 
@@ -55,11 +57,19 @@ RANGES: dict[str, Range] = {
     "scheme.decoy_share": Range(0.01, 0.7),
     "scheme.z_share": Range(0.5, 0.99),
     "channel.waist_m": Range(0.005, 2.0, True),
+    "channel.aperture_radius_m": Range(0.005, 5.0, True),
 }
 
 
-def check_variables(scenario: Scenario, variables: Sequence[str]) -> None:
+def check_variables(scenario: Scenario | PassPlan, variables: Sequence[str]) -> None:
     """Refuse variables that cannot be optimised.
+
+    Parameters
+    ----------
+    scenario : Scenario or PassPlan
+        Passes have nothing that can be optimised.
+    variables : sequence of str
+        Keys of `RANGES`.
 
     Raises
     ------
@@ -69,17 +79,24 @@ def check_variables(scenario: Scenario, variables: Sequence[str]) -> None:
     known = [
         key
         for key in RANGES
-        if hasattr(getattr(scenario, key.partition(".")[0]), key.partition(".")[2])
+        if isinstance(scenario, Scenario)
+        and hasattr(getattr(scenario, key.partition(".")[0]), key.partition(".")[2])
     ]
     problems = [
         ConfigProblem(
-            "plan", "", "optimise", name, meant(name, known) or ", ".join(known)
+            "plan", "", "optimise", name, meant(name, known) or _offered(name, known)
         )
         for name in variables
         if name not in known
     ]
     if problems:
         raise PlanSettingsError(problems)
+
+
+def _offered(name: str, known: Sequence[str]) -> str:
+    if name.endswith(("block_size", "block_sizes")):
+        return "a larger block never has less key per use: set block_sizes"
+    return ", ".join(known) or "passes are swept, not optimised"
 
 
 def optimise_points(
@@ -167,20 +184,12 @@ def _balances(
     shape = next(iter(shares.values())).shape
     arrays = {k: np.broadcast_to(v, shape) for k, v in points.items()}
     flat = {k: np.array(v).ravel() for k, v in (arrays | _values(shares)).items()}
-    try:
-        found = evaluate_points(scenario, flat, (size,)).balance_bits[size]
-    except ModelRangeError:
-        found = np.array([_alone(scenario, flat, size, i) for i in range(_count(flat))])
-    return np.asarray(found.reshape(shape))
 
+    def some(part: slice) -> Floats:
+        inside = {name: values[part] for name, values in flat.items()}
+        return evaluate_points(scenario, inside, (size,)).balance_bits[size]
 
-def _alone(scenario: Scenario, flat: dict[str, Floats], size: float, i: int) -> float:
-    one = {name: values[i : i + 1] for name, values in flat.items()}
-    try:
-        return float(evaluate_points(scenario, one, (size,)).balance_bits[size][0])
-    except ModelRangeError:
-        return _WORST
-
-
-def _count(flat: dict[str, Floats]) -> int:
-    return int(next(iter(flat.values())).size)
+    found = np.full(next(iter(flat.values())).size, _WORST)
+    for part, balances in answered(some, found.size):
+        found[part] = balances
+    return found.reshape(shape)

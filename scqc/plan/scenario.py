@@ -75,7 +75,9 @@ class Scenario(Settings):
                 )
 
 
-def refused(scenario: Scenario, numbers: Mapping[str, float]) -> str:
+def refused(
+    scenario: Scenario, numbers: Mapping[str, float], rules: bool = True
+) -> str:
     """Return why channel or scheme may not have these numbers; empty if they may.
 
     Parameters
@@ -83,6 +85,8 @@ def refused(scenario: Scenario, numbers: Mapping[str, float]) -> str:
     scenario : Scenario
     numbers : mapping of str to float
         By dotted name, as they stand together [unit of the field].
+    rules : bool
+        Whether rules between settings count, or each one's range alone.
     """
     for part in ("channel", "scheme"):
         settings: Settings = getattr(scenario, part)
@@ -94,14 +98,31 @@ def refused(scenario: Scenario, numbers: Mapping[str, float]) -> str:
         try:
             type(settings).model_validate({**settings.model_dump(), **own})
         except ValidationError as error:
-            first = error.errors()[0]
-            why = first["msg"].replace("Input should", "must")
-            # What a rule between settings says holds no limit, but an exception.
-            limits = [v for v in first.get("ctx", {}).values() if _is_number(v)]
-            bound = next((v for v in limits if v != first["input"]), None)
-            nearest = "" if bound is None else f"; nearest valid value {bound:g}"
-            return why.removeprefix("Value error, ") + nearest
+            why = why_refused(error, rules)
+            if why:
+                return why
     return ""
+
+
+def why_refused(error: ValidationError, rules: bool = True) -> str:
+    """Return the first reason of a refusal, with the nearest valid value.
+
+    Parameters
+    ----------
+    error : ValidationError
+    rules : bool
+        As for `refused`.
+    """
+    reasons = [e for e in error.errors() if rules or e["type"] != "value_error"]
+    if not reasons:
+        return ""
+    first = reasons[0]
+    why = first["msg"].replace("Input should", "must")
+    # What a rule between settings says holds no limit, but an exception.
+    limits = [v for v in first.get("ctx", {}).values() if _is_number(v)]
+    bound = next((v for v in limits if v != first["input"]), None)
+    nearest = "" if bound is None else f"; nearest valid value {bound:g}"
+    return why.removeprefix("Value error, ") + nearest
 
 
 def _is_number(value: object) -> bool:
