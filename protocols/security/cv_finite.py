@@ -34,6 +34,7 @@ from protocols.security.composable import (
     split_epsilon,
 )
 from protocols.security.cv_rates import (
+    Direction,
     Floats,
     Link,
     Rates,
@@ -188,6 +189,7 @@ def literature_rate(
     beta: Floats,
     symbols: Floats,
     settings: LiteratureSettings,
+    direction: Direction = "reverse",
 ) -> NDArray[np.float64]:
     r"""Return :math:`p \frac{n}{N}(\beta I - \chi - \Delta/\sqrt n + \Theta/n)`.
 
@@ -205,7 +207,14 @@ def literature_rate(
     symbols : float or ndarray, shape (...)
         Of a block, disclosed ones included [1].
     settings : LiteratureSettings
+    direction : {"reverse", "direct"}
+
+    Raises
+    ------
+    ModelRangeError
+        If nothing is disclosed, or a parameter is unphysical.
     """
+    check_range("disclosed share", settings.estimation_share, 1e-9, 1.0 - 1e-9)
     d = receiver.mu
     disclosed = settings.estimation_share * np.asarray(symbols, dtype=np.float64)
     n = symbols - disclosed
@@ -220,8 +229,8 @@ def literature_rate(
     t_low = np.where(sure, t_low, t)
     xi_high = noise_high / (eta * t_low)
     check_range("variance of the source [SNU]", link.source_snu, 1.0, 1.0)
-    expected = rates(link, receiver)
-    worst = rates(Link(t_low, link.modulation_snu, xi_high), receiver)
+    expected = rates(link, receiver, direction)
+    worst = rates(Link(t_low, link.modulation_snu, xi_high), receiver, direction)
     alphabet = 2.0 ** (settings.digits * d / 2.0)
     delta = 4.0 * math.log2(alphabet + 2.0)
     delta *= math.sqrt(math.log2(2.0 / settings.smoothing**2))

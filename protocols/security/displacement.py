@@ -181,7 +181,7 @@ def decision_margin(bit_error_rate: Floats) -> NDArray[np.float64]:
 
 
 def bit_error_rate(
-    squared_snu: Floats, link: Link, receiver: Receiver
+    squared_snu: Floats, link: Link, receiver: Receiver, axes: float = 1.0
 ) -> NDArray[np.float64]:
     """Return the raw bit error rate of a displacement, shape (...) [1].
 
@@ -193,11 +193,13 @@ def bit_error_rate(
         With all excess noise that is there when the bit is decided, that of the
         displacement included.
     receiver : Receiver
+    axes : float
+        Measured quadratures that carry the same bit, added before the decision [1].
     """
     check_range("squared displacement [SNU]", squared_snu, 0.0, 1e15)
     phase = np.asarray(link.phase_xi_snu)
     total = _variance(link, receiver) + _gain(link, receiver) * phase
-    ratio = _gain(link, receiver) * np.asarray(squared_snu) / (2.0 * total)
+    ratio = axes * _gain(link, receiver) * np.asarray(squared_snu) / (2.0 * total)
     return np.asarray(0.5 * erfc(np.sqrt(ratio)))
 
 

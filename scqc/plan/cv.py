@@ -1,28 +1,22 @@
 """Displaced Gaussian modulation at the points of a plan: payload and key.
 
-The displacement that a raw bit error rate needs is solved for, its noise is added
-to the channel's, and the key is what the security code says of the whole.
+Noise that the displacement makes is added to the channel's, and the key is what the
+security code says of the whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erfc
 
 from protocols.reconciliation.pairs import Pair
 from protocols.security.cv_finite import penalised_rate
-from protocols.security.cv_rates import Link, Rates, Receiver, Trust, rates
-from protocols.security.displacement import (
-    ClassicalLayer,
-    Displacement,
-    Imperfections,
-    bit_error_rate,
-    decision_margin,
-    displace,
-)
+from protocols.security.cv_rates import Link, Rates, Receiver, rates
+from protocols.security.displacement import ClassicalLayer
+from scqc.core.errors import ModelRangeError
 from scqc.plan.cv_blocks import block_key_bits, reconciliation_pair
+from scqc.plan.cv_light import decoded_uses, link_of, photons_per_use, receiver_of
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scheme_settings import CvScheme
@@ -39,8 +33,8 @@ class CvPoints:
         With all its noise; shape (k, ...) over the bins of the fading.
     receiver : Receiver
     rates : Rates
-    weights : ndarray, shape (k,), float64 [1]
-        Of the bins.
+    weights : ndarray, shape (k, ...), float64 [1]
+        Of the bins; together the share of uses that decode.
     pair : Pair
         Of the reconciliation, shape (k, ...).
     classical_bits : ndarray, shape (...), float64 [bit]
@@ -73,41 +67,34 @@ def cv_points(scheme: CvScheme, values: Values, channel: ChannelPoints) -> CvPoi
     ModelRangeError
         If no displacement reaches the bit error rate, or a parameter is unphysical.
     """
-    modulation = modulation_snu(scheme, values)
-    t, weights, fading_xi = _bins(scheme, channel, modulation)
-    receiver = _receiver(scheme, values, channel)
-    floor = np.asarray(values.noise_bob_snu) / (np.asarray(values.efficiency) * t)
-    # A photon of stray light at the end of the channel is 2 SNU there.
-    stray = 2.0 * channel.stray_mode_photons / t
-    link = Link(
-        transmittance=t,
-        modulation_snu=modulation,
-        xi_snu=np.asarray(values.excess_noise_snu) + floor + fading_xi + stray,
-        environment_snu=channel.environment_snu,
-        source_snu=channel.source_snu,
-    )
-    link, moved = _displaced(scheme, values, link, receiver)
+    uses = channel.uses
+    if uses is None:
+        uses = decoded_uses(scheme, values, channel)
+    receiver = receiver_of(scheme, values, channel)
+    link = link_of(scheme, values, channel, uses)
+    weights = uses.weights
     found = rates(link, receiver, scheme.direction)
     pair = reconciliation_pair(scheme, found.snr)
-    mean = np.tensordot(weights, found.information_bits, axes=1)
-    classical = _classical(scheme, values, mean)
+    mean = _sum(weights * found.information_bits)
+    decoded = _sum(weights)
     columns = {
-        "excess_noise_snu": _averaged(
-            np.asarray(link.xi_snu) + link.phase_xi_snu, weights, t
+        "excess_noise_snu": _mean(np.asarray(link.xi_snu) + link.phase_xi_snu, weights),
+        "stray_light_snu": _mean(
+            2.0 * channel.stray_mode_photons / uses.transmittance, weights
         ),
-        "stray_light_snu": _averaged(stray, weights, t),
         "information_bits_per_use": mean,
-        "holevo_bits_per_use": np.tensordot(weights, found.holevo_bits, axes=1),
-        "snr": np.tensordot(weights, found.snr, axes=1),
-        "beta": np.tensordot(weights, pair.beta, axes=1),
-        "frame_error_rate": np.tensordot(weights, pair.fer, axes=1),
+        "holevo_bits_per_use": _sum(weights * found.holevo_bits),
+        "snr": _mean(found.snr, weights),
+        "beta": _mean(pair.beta, weights),
+        "frame_error_rate": _mean(pair.fer, weights),
     }
-    if moved is not None:
-        photons = 0.5 * moved.squared_snu + 0.5 * np.asarray(modulation)
-        columns["photons_per_use"] = _averaged(photons, weights, t)
-        columns["raw_ber"] = _averaged(
-            bit_error_rate(moved.squared_snu, link, receiver), weights, t
+    if scheme.psk != "none":
+        columns["photons_per_use"] = _mean(
+            photons_per_use(scheme, values, uses), weights
         )
+        columns["raw_ber"] = _mean(uses.raw_ber, weights)
+        columns["decoded_share"] = decoded
+    classical = _classical(scheme, values, mean, decoded)
     return CvPoints(link, receiver, found, weights, pair, classical, columns)
 
 
@@ -126,8 +113,6 @@ def cv_key_bits(scheme: CvScheme, points: CvPoints, block_size: float) -> Floats
     ndarray, shape (...), float64 [bit per use]
     """
     endless = (1.0 - points.pair.fer) * points.rates.key_bits(points.pair.beta)
-    single = points.weights.size == 1
-    share = points.weights.reshape(-1, *([1] * (endless.ndim - 1)))
     if not block_size:
         each = endless
     elif scheme.finite == "published":
@@ -140,78 +125,55 @@ def cv_key_bits(scheme: CvScheme, points: CvPoints, block_size: float) -> Floats
         )
     else:
         parts = (points.link, points.receiver, points.pair)
-        each = block_key_bits(scheme, parts, share * block_size)
-    if single:
-        return np.asarray(each[0])
+        each = block_key_bits(scheme, parts, points.weights * block_size)
     # A bin whose transmittance gives no key is left out: the pilot says which.
-    kept = np.tensordot(points.weights, np.maximum(each, 0.0), axes=1)
+    kept = _sum(points.weights * np.maximum(each, 0.0))
     best = np.max(each, axis=0)
     return np.asarray(np.where(kept > 0.0, kept, best))
 
 
-def modulation_snu(scheme: CvScheme, values: Values) -> Floats:
-    """Return the modulation variance with vacuum variance 1 [SNU]."""
-    scale = 4.0 if scheme.variance_unit == "N0=1/4" else 1.0
-    return np.asarray(scale * np.asarray(values.modulation_variance, dtype=np.float64))
+def _classical(
+    scheme: CvScheme, values: Values, information: Floats, decoded: Floats
+) -> Floats:
+    """Return what is sent besides the key, shape (...) [bit per use].
 
-
-def _bins(
-    scheme: CvScheme, channel: ChannelPoints, modulation: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Return transmittances (k, ...), weights, and excess noise of the fading."""
-    none = np.zeros(())
-    if scheme.fading == "binned":
-        return channel.nodes, channel.weights, modulation * channel.spread
-    if scheme.fading == "mean" or channel.weights.size == 1:
-        return channel.transmittance[np.newaxis], np.ones(1), none
-    root = np.tensordot(channel.weights, np.sqrt(channel.nodes), axes=1)
-    mean = np.tensordot(channel.weights, channel.nodes, axes=1)
-    spread = np.maximum(mean / root**2 - 1.0, 0.0)
-    return (root**2)[np.newaxis], np.ones(1), modulation * spread
-
-
-def _receiver(scheme: CvScheme, values: Values, channel: ChannelPoints) -> Receiver:
-    trust = Trust(scheme.trust_efficiency, scheme.trust_electronic, scheme.trust_phase)
-    plain = Receiver(values.efficiency, 0.0, scheme.detection, trust)
-    # An amplifier's noise is counted before the light is split.
-    electronic = np.asarray(values.electronic_snu) + channel.receiver_snu / plain.mu
-    return replace(plain, electronic_snu=electronic)
-
-
-def _displaced(
-    scheme: CvScheme, values: Values, link: Link, receiver: Receiver
-) -> tuple[Link, Displacement | None]:
-    sigma2 = np.asarray(values.phase_variance_rad2)
-    if scheme.psk == "none":
-        turned = sigma2 * np.asarray(link.modulation_snu)
-        return replace(link, phase_xi_snu=turned), None
-    imperfections = Imperfections(
-        phase_variance_rad2=sigma2, axes=scheme.displaced_axes
-    )
-    per_axis = np.asarray(values.target_raw_ber, dtype=np.float64)
-    if scheme.psk == "bpsk" and scheme.detection == "heterodyne":
-        # The bit is in both quadratures: each may be wrong more often.
-        per_axis = 0.5 * erfc(decision_margin(per_axis) / 2.0)
-    moved = displace(link, receiver, per_axis, imperfections)
-    return moved.on(link), moved
-
-
-def _classical(scheme: CvScheme, values: Values, information: Floats) -> Floats:
+    `decoded` is the share of uses that carry data, shape (...) [1].
+    """
     if scheme.classical_rate == "information":
         return information
     if scheme.psk == "none":
         return np.zeros_like(information)
-    layer = ClassicalLayer(
-        raw_bit_error_rate=values.target_raw_ber,
-        bits_per_symbol=2 if scheme.psk == "qpsk" else 1,
-        fec_rate=values.fec_rate,
+    bits = 2 if scheme.psk == "qpsk" else 1
+    return np.asarray(_payload(bits, values) * decoded)
+
+
+def _payload(bits: int, values: Values) -> Floats:
+    """Return the payload of uses that decode, shape (...) or () [bit]."""
+    rate, errors, most = (
+        np.array(a, dtype=np.float64)
+        for a in np.broadcast_arrays(
+            values.fec_rate, values.target_raw_ber, values.residual_ber
+        )
     )
-    if np.all(np.asarray(values.fec_rate) == 1.0):
-        # Uncoded: what the bit error rate leaves is the payload.
-        return np.full_like(information, float(layer.bits_per_symbol))
-    return np.broadcast_to(layer.bits_per_use, information.shape).copy()
+    bare = rate == 1.0
+    wrong = bare & (errors > most)
+    if np.any(wrong):
+        raise ModelRangeError(
+            "raw bit error rate without a code",
+            float(errors[wrong].flat[0]),
+            (0.0, float(most[wrong].flat[0])),
+            "such data are none: set fec_rate below 1, or residual_ber",
+        )
+    found = np.full(rate.shape, float(bits))
+    coded = ~bare
+    found[coded] = ClassicalLayer(errors[coded], bits, rate[coded]).bits_per_use
+    return found
 
 
-def _averaged(per_bin: Floats, weights: Floats, like: Floats) -> Floats:
-    full = np.broadcast_to(per_bin, np.broadcast_shapes(np.shape(per_bin), like.shape))
-    return np.asarray(np.tensordot(weights, full, axes=1))
+def _sum(per_bin: Floats) -> Floats:
+    return np.asarray(np.sum(per_bin, axis=0))
+
+
+def _mean(per_bin: Floats, weights: Floats) -> Floats:
+    """Return the mean over the uses that decode, shape (...)."""
+    return np.asarray(_sum(weights * per_bin) / _sum(weights))

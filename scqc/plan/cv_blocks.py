@@ -76,11 +76,17 @@ def block_key_bits(
     size = np.maximum(symbols, _LEAST_SYMBOLS)
     bins = np.shape(link.transmittance)[0]
     if scheme.finite == "literature":
+        # Smoothing, hashing, correctness, and an estimate of two quantities.
+        fifth = 0.2 * scheme.epsilon / bins
         settings = LiteratureSettings(
-            estimation_share=max(scheme.disclosed_share, 1e-6),
-            accepted=1.0 - float(np.max(pair.fer)),
+            scheme.disclosed_share,
+            1.0 - float(np.max(pair.fer)),
+            scheme.literature_digits,
+            *(4 * (fifth,)),
         )
-        found = literature_rate(cold, receiver, pair.beta, size, settings)
+        found = literature_rate(
+            cold, receiver, pair.beta, size, settings, scheme.direction
+        )
     else:
         shots = scheme.calibration_samples
         kept = size * (1.0 - scheme.disclosed_share)

@@ -81,6 +81,7 @@ def settings_of(
             problems.append(ConfigProblem(name, "", key, _shown(value), limit))
         else:
             changes[place] = value
+    problems += _without_unit(name, changes)
     for place, value in changes.items():
         _put(values, place, value)
     _to_one_point(values, changes)
@@ -204,6 +205,20 @@ def _put(values: dict[str, Any], place: str, value: Any) -> None:
     for table in tables:
         values = values.setdefault(table, {})
     values[key] = value
+
+
+def _without_unit(name: str, changes: Mapping[str, Any]) -> list[ConfigProblem]:
+    """Refuse a variance that does not say what the vacuum's is."""
+    table, key, unit = "scheme", "modulation_variance", "scheme.variance_unit"
+    if f"{table}.{key}" not in changes or unit in changes:
+        return []
+    limit = (
+        "a variance without its unit: set variance_unit with it, SNU where the "
+        "vacuum has variance 1, N0=1/4 where it has 1/4; the same number is four "
+        "times as much there"
+    )
+    shown = _shown(changes[f"{table}.{key}"])
+    return [ConfigProblem(name, table, key, shown, limit)]
 
 
 def _to_one_point(values: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -108,8 +108,8 @@ def _divisions(scenario: FrontScenario, value: float) -> dict[Division, Beside]:
         scenario.sweep.variable: np.array([value]),
     }
     # One strength for all of the fading, as on a carrier of its own.
-    steady = scenario.scheme.model_copy(update={"fading": "mean", "fec_rate": 1.0})
-    plain = scenario.model_copy(update={"scheme": steady})
+    steady = scenario.scheme.model_copy(update={"fading": "mean"})
+    plain = _uncoded(scenario.model_copy(update={"scheme": steady}))
     found = evaluate_points(plain, points, (0.0,))
     photons = float(found.columns["photons_per_use"][0])
     same = own_band(costs, photons, float(found.channel.transmittance[0]))
@@ -130,11 +130,14 @@ def _together(scenario: FrontScenario, value: float, block_size: float) -> Point
     scheme, costs = scenario.scheme, scenario.coexistence
     axes = 2.0 if isinstance(scheme, CvScheme) and scheme.psk == "qpsk" else 1.0
     bits = axes * costs.code_efficiency * psk_capacity(_BERS)
+    # In the deepest fades neither data nor key come through.
+    bits = bits * found.columns["decoded_share"]
     return Point(bits, np.maximum(found.balance_bits[block_size], 0.0))
 
 
 def _uncoded(scenario: Scenario) -> Scenario:
-    scheme = scenario.scheme.model_copy(update={"fec_rate": 1.0})
+    """Return a scenario whose payload is not asked for: it has no rate of a code."""
+    scheme = scenario.scheme.model_copy(update={"classical_rate": "information"})
     return scenario.model_copy(update={"scheme": scheme})
 
 

@@ -10,7 +10,7 @@ mask.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -20,12 +20,14 @@ from pydantic import Field, model_validator
 from scqc.core.settings import Settings
 from scqc.plan.channel_settings import DownlinkChannel
 from scqc.plan.channels import channel_points
+from scqc.plan.cv_light import decoded_uses
 from scqc.plan.evaluate import rates_on
+from scqc.plan.fades import Uses, sorted_into_bins, uses_of
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Curve, Floats
 from scqc.plan.scenario import Scenario, Sweep
 from scqc.plan.schedule import without_overlap
-from scqc.plan.scheme_settings import SchemeSettings
+from scqc.plan.scheme_settings import CvScheme, SchemeSettings
 from scqc.plan.values import Values
 from sim_backends.propagation.earth_frame import Station, UtcGrid
 from sim_backends.propagation.geometry import EARTH_RADIUS_M
@@ -94,7 +96,7 @@ class PassPlan(Settings):
     scheme: SchemeSettings
     symbol_rate_hz: float = Field(default=50e6, gt=0.0, le=1e12)
     bins: int = Field(
-        default=16, ge=1, le=256, description="of transmittance within a pass"
+        default=32, ge=1, le=256, description="of transmittance within a pass"
     )
 
     @model_validator(mode="after")
@@ -105,6 +107,12 @@ class PassPlan(Settings):
             raise ValueError(f"start_utc: {error}") from error
         if start.tzinfo is None:
             raise ValueError("start_utc: has no time zone; end it with Z for UTC")
+        return self
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if isinstance(self.scheme, CvScheme):
+            self.scheme.check_blocks()
         return self
 
     @property
@@ -201,7 +209,10 @@ class PassPlan(Settings):
         values = Values(self.scheme, {}, elevation.shape)
         each = rates_on(scenario, channel, values, (0.0,))
         symbols = self.symbol_rate_hz * self.step_s * elevation.size
-        block = one_block(channel, self.bins)
+        scheme = self.scheme
+        unbinned = isinstance(scheme, CvScheme) and scheme.fading == "unbinned"
+        bins = 1 if unbinned else self.bins
+        block = one_block(channel, self._uses(values, channel), bins)
         whole = rates_on(scenario, block, Values(self.scheme, {}, (1,)), (symbols,))
         rate = self.symbol_rate_hz
         payload = next(v for n, v in each.columns.items() if n in _PAYLOADS)
@@ -228,6 +239,12 @@ class PassPlan(Settings):
             "whole": one.whole,
         }
         return Curve(label, "time_s", arrays, derived), channel.warnings
+
+    def _uses(self, values: Values, channel: ChannelPoints) -> Uses:
+        """Return what every second adds to the block, displaced for that second."""
+        if isinstance(self.scheme, CvScheme):
+            return decoded_uses(self.scheme, values, channel)
+        return uses_of(channel.nodes, channel.weights)
 
     def _channel(
         self, elevation: Floats, range_m: Floats, sun: Floats, station_m: float
@@ -278,38 +295,32 @@ class PassPlan(Settings):
 _PAYLOADS = ("classical_bits_per_use", "payload_bits_per_use")
 
 
-def one_block(channel: ChannelPoints, bins: int) -> ChannelPoints:
+def one_block(channel: ChannelPoints, uses: Uses, bins: int) -> ChannelPoints:
     """Merge all points of a channel, and their fading, into one of few nodes.
 
     Parameters
     ----------
     channel : ChannelPoints
         Of shape (n,), every point as long as the others.
+    uses : Uses
+        Of its points, shape (k, n).
     bins : int
         Nodes that are left, of equal probability.
 
     Returns
     -------
     ChannelPoints
-        Of one point; `spread` holds what a node hides.
+        Of one point; `uses` holds what a node hides.
     """
     n = channel.transmittance.size
-    nodes = channel.nodes.reshape(-1)
-    weights = np.repeat(channel.weights / n, n)
-    order = np.argsort(nodes, kind="stable")
-    nodes, weights = nodes[order], weights[order]
-    reached = np.cumsum(weights) - 0.5 * weights
-    place = np.minimum((reached * bins).astype(np.intp), bins - 1)
-    total = np.bincount(place, weights, bins)
-    filled = total > 0.0
-    mean = np.bincount(place, weights * nodes, bins)[filled] / total[filled]
-    root = np.bincount(place, weights * np.sqrt(nodes), bins)[filled] / total[filled]
+    flat = Uses(*(np.reshape(getattr(uses, one.name), (-1, 1)) for one in fields(Uses)))
+    whole = sorted_into_bins(replace(flat, weights=flat.weights / n), bins)
     one = np.ones(1)
     return replace(
         channel,
-        transmittance=np.array([float(np.sum(total[filled] * mean))]),
-        nodes=(root**2)[:, np.newaxis],
-        weights=np.array(total[filled], dtype=np.float64),
+        transmittance=np.mean(channel.transmittance) * one,
+        nodes=whole.transmittance,
+        weights=whole.weights[:, 0],
         loss_db={},
         environment_snu=one,
         source_snu=one,
@@ -317,6 +328,6 @@ def one_block(channel: ChannelPoints, bins: int) -> ChannelPoints:
         stray_mode_photons=np.mean(channel.stray_mode_photons) * one,
         stray_hz_per_nm=np.mean(channel.stray_hz_per_nm) * one,
         stray_hz=np.mean(channel.stray_hz) * one,
-        spread=np.maximum(mean / root**2 - 1.0, 0.0)[:, np.newaxis],
+        uses=whole,
         extra={},
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scqc.plan.fades import Uses
 from scqc.plan.records import Floats
 
 
@@ -34,8 +35,8 @@ class ChannelPoints:
     stray_hz_per_nm, stray_hz : ndarray, shape (...) or (), float64 [1/(s nm)], [1/s]
         Stray photons before counting detectors: spread over the spectrum, and of a
         line inside the filter.
-    spread : ndarray, shape (k, ...) or (), float64 [1]
-        Variance of the transmittance's root within a node, over its square.
+    uses : Uses or None
+        Of the Gaussian scheme where they are known already, displaced and sorted.
     extra : dict of str to ndarray, shape (...), float64
         Whatever else is worth a column, the unit in its name.
     warnings : tuple of str
@@ -51,7 +52,7 @@ class ChannelPoints:
     stray_mode_photons: Floats = field(default_factory=lambda: np.zeros(()))
     stray_hz_per_nm: Floats = field(default_factory=lambda: np.zeros(()))
     stray_hz: Floats = field(default_factory=lambda: np.zeros(()))
-    spread: Floats = field(default_factory=lambda: np.zeros(()))
+    uses: Uses | None = None
     extra: dict[str, Floats] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

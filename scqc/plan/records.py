@@ -23,8 +23,9 @@ class Assumption:
         As JSON can say it.
     meaning : str
         What it is and where its number comes from.
-    origin : {"default", "preset", "set"}
-        Who chose the value: the program, the preset or the user.
+    origin : {"default", "preset", "set", "model"}
+        Who chose the value: the program, the preset or the user; or nobody, as the
+        model knows no other.
     """
 
     key: str

@@ -13,7 +13,7 @@ from scqc.core.hints import meant
 from scqc.core.settings import Settings
 from scqc.plan.channel_settings import ChannelSettings
 from scqc.plan.records import Assumption, Floats
-from scqc.plan.scheme_settings import SchemeSettings
+from scqc.plan.scheme_settings import CvScheme, SchemeSettings
 
 
 class Sweep(Settings):
@@ -62,6 +62,8 @@ class Scenario(Settings):
         self._check_ends()
         if any(n != 0.0 and (n < 1.0 or n > 1e18) for n in self.block_sizes):
             raise ValueError("block_sizes: each must be 0 (endless) or 1 to 1e18")
+        if isinstance(self.scheme, CvScheme) and any(self.block_sizes):
+            self.scheme.check_blocks()
         return self
 
     def _check_ends(self) -> None:
@@ -149,7 +151,7 @@ def block_label(size: float) -> str:
 def assumptions(
     settings: Settings, preset: dict[str, Any], given: set[str]
 ) -> tuple[Assumption, ...]:
-    """List every setting: its value, meaning, and who chose it.
+    """List every setting: its value, meaning, and who chose it; and what none sets.
 
     Parameters
     ----------
@@ -159,7 +161,45 @@ def assumptions(
     given : set of str
         Dotted names the user set.
     """
-    return tuple(_listed("", settings, preset, given))
+    scheme = getattr(settings, "scheme", None)
+    rows = _listed("", settings, preset, given)
+    if isinstance(scheme, CvScheme):
+        rows += _of_gaussian_model(scheme)
+    return tuple(rows)
+
+
+def _of_gaussian_model(scheme: CvScheme) -> list[Assumption]:
+    """Return what the model of the Gaussian scheme assumes whatever is set."""
+    trusted = "trusted" if scheme.trust_electronic else "Eve's"
+    said = [
+        (
+            "attacks",
+            "collective",
+            "Eve meets every use alike and may keep what she has until the end; "
+            "endless blocks are the asymptotic rate against her",
+        ),
+        (
+            "amplifier_noise",
+            trusted,
+            "noise of receiver_k counts as electronic noise, as trust_electronic says",
+        ),
+        (
+            "overhead",
+            0,
+            "every use carries data and key: pilots, headers and choices of the "
+            "quadrature take none",
+        ),
+    ]
+    if scheme.psk != "none":
+        said.append(
+            (
+                "code_words",
+                "shorter than a fade",
+                "data are read or lost with the fade they are in; what displaced "
+                "the lost ones stays on them, so they carry no key",
+            )
+        )
+    return [Assumption(f"model.{k}", v, why, "model") for k, v, why in said]
 
 
 def _listed(

@@ -18,18 +18,32 @@ class CvScheme(Settings):
         description="convention of modulation_variance: vacuum 1, or vacuum 1/4",
     )
     modulation_variance: float = Field(
-        default=4.0, ge=0.0, le=1e9, description="per quadrature, in variance_unit"
+        default=4.0,
+        gt=0.0,
+        le=1e9,
+        description="per quadrature, in variance_unit, which is set with it",
     )
-    detection: Literal["homodyne", "heterodyne"] = "homodyne"
-    direction: Literal["reverse", "direct"] = "reverse"
+    detection: Literal["homodyne", "heterodyne"] = Field(
+        default="homodyne",
+        description="homodyne measures one quadrature of a use, heterodyne both",
+    )
+    direction: Literal["reverse", "direct"] = Field(
+        default="reverse", description="whose data the key is made of: Bob's or Alice's"
+    )
     efficiency: float = Field(
         default=0.6, gt=0.0, le=1.0, description="of Bob's detector"
     )
     electronic_snu: float = Field(
         default=0.1, ge=0.0, le=100.0, description="per quadrature, at Bob"
     )
-    trust_efficiency: bool = True
-    trust_electronic: bool = True
+    trust_efficiency: bool = Field(
+        default=True, description="light lost in the detector is not Eve's"
+    )
+    trust_electronic: bool = Field(
+        default=True,
+        description="noise of the detector, and of an amplifier before it "
+        "(receiver_k), is not Eve's",
+    )
     trust_phase: bool = Field(
         default=False, description="phase noise measured by Bob: Qi and Lim 2018"
     )
@@ -46,19 +60,55 @@ class CvScheme(Settings):
         default=0.0, ge=0.0, le=1.0, description="residual, after the recovery"
     )
     psk: Literal["none", "bpsk", "qpsk"] = Field(
-        default="bpsk", description="bits per use: 0, 1, 2"
+        default="bpsk", description="bits per use: 0, 1, 2; two need heterodyne"
     )
     target_raw_ber: float = Field(
-        default=1e-6, gt=0.0, lt=0.5, description="sets the displacement"
+        default=1e-6,
+        gt=0.0,
+        lt=0.5,
+        description="that the code corrects; it sets the displacement",
     )
-    fec_rate: float = Field(default=1.0, gt=0.0, le=1.0)
+    outage_share: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=0.99,
+        description="of a fading channel's uses, in the deepest fades, that are given "
+        "up: the displacement, one for all fades, reaches target_raw_ber above them; "
+        "they carry neither data nor key",
+    )
+    fec_rate: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="information over coded bits; 1: no code, raw errors stay",
+    )
+    residual_ber: float = Field(
+        default=1e-3,
+        gt=0.0,
+        lt=0.5,
+        description="most errors of data without a code: above them there is none",
+    )
     classical_rate: Literal["payload", "information"] = Field(
         default="payload",
         description="payload: coded bits of the displacement; information: mutual "
         "information of the modulation, which published figures call classical rate",
     )
     displaced_axes: Literal["both", "measured"] = Field(
-        default="both", description="measured: phase noise enters in second order"
+        default="both",
+        description="measured: the one that homodyne always measures; phase noise "
+        "enters in second order",
+    )
+    removal_gain: Literal["bin", "use"] = Field(
+        default="bin",
+        description="by which the displacement is taken off: of the bin, so that what "
+        "fading leaves within it is excess noise; of each use, from a pilot",
+    )
+    gain_variance: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="of the relative amplitude of that gain: times the squared "
+        "displacement it is excess noise",
     )
     beta: float | None = Field(
         default=None,
@@ -74,14 +124,33 @@ class CvScheme(Settings):
         description="binned by a pilot; unbinned: Var(√T) counts as excess noise; "
         "mean: as if there were none (as published)",
     )
+    fading_bins: int = Field(
+        default=32,
+        ge=1,
+        le=256,
+        description="of equally many uses, each estimated by itself; what √T varies by "
+        "within a bin is excess noise",
+    )
     finite: Literal["ledger", "literature", "published"] = Field(
         default="ledger",
-        description="ledger: what the bench uses; published: penalty / √N",
+        description="ledger: what the bench uses; literature: composable rate of "
+        "Pirandola 2021, corrected; published: penalty / √N",
+    )
+    literature_digits: int = Field(
+        default=6,
+        ge=1,
+        le=16,
+        description="of finite = literature: bits per quadrature of the key's alphabet",
     )
     published_penalty_bits: float = Field(
         default=49.0, ge=0.0, le=1e6, description="of finite = published, per √N"
     )
-    epsilon: float = Field(default=1e-10, gt=0.0, lt=1.0, description="total")
+    epsilon: float = Field(
+        default=1e-10,
+        gt=0.0,
+        lt=1.0,
+        description="total, of a block; shared by the bins; not of finite = published",
+    )
     calibration_samples: float | None = Field(
         default=None,
         ge=1e3,
@@ -92,7 +161,8 @@ class CvScheme(Settings):
         default=0.0,
         ge=0.0,
         lt=1.0,
-        description="of the symbols, sacrificed; 0: estimated after reconciliation",
+        description="of the symbols, sacrificed; 0: estimated after reconciliation, "
+        "which finite = literature cannot",
     )
 
     @property
@@ -109,6 +179,49 @@ class CvScheme(Settings):
                 "frames it loses means nothing; give both or neither"
             )
         return self
+
+    @model_validator(mode="after")
+    def _axes(self) -> Self:
+        if self.detection == "homodyne" and self.psk == "qpsk":
+            raise ValueError(
+                "psk = qpsk has a bit in either quadrature and detection = homodyne "
+                "measures one: set psk=bpsk or detection=heterodyne"
+            )
+        if self.detection == "heterodyne" and self.displaced_axes == "measured":
+            raise ValueError(
+                "displaced_axes = measured leaves a quadrature that detection = "
+                "heterodyne measures: set displaced_axes=both or detection=homodyne"
+            )
+        return self
+
+    def check_blocks(self) -> None:
+        """Refuse what finite blocks of this scheme are not counted for.
+
+        Raises
+        ------
+        ValueError
+            Naming the settings, and what to set in their place.
+        """
+        endless = "or ask for endless blocks only, block_sizes=[]"
+        trusted = (self.trust_efficiency, self.trust_electronic)
+        if self.finite == "ledger":
+            if self.direction == "direct":
+                raise ValueError(
+                    "direction = direct: finite = ledger counts reverse reconciliation "
+                    f"only, as the bench does; set finite=literature, {endless}"
+                )
+            if self.trust_phase or trusted[0] != trusted[1]:
+                raise ValueError(
+                    "trust_efficiency, trust_electronic, trust_phase = "
+                    f"{trusted[0]}, {trusted[1]}, {self.trust_phase}: finite = ledger "
+                    "trusts efficiency and electronic noise both or neither, and never "
+                    f"the phase; {endless}"
+                )
+        if self.finite == "literature" and self.disclosed_share == 0.0:
+            raise ValueError(
+                "disclosed_share = 0: finite = literature estimates from disclosed "
+                f"symbols; set disclosed_share, 0.1 for instance, {endless}"
+            )
 
 
 class DvScheme(Settings):

@@ -62,7 +62,12 @@ def test_a_small_run_finds_what_was_planned(tmp_path):
         ("fiber-metro", []),
         (
             "fiber-metro",
-            ["length_km=20", "excess_noise_snu=0.012", "modulation_variance=3"],
+            [
+                "length_km=20",
+                "excess_noise_snu=0.012",
+                "modulation_variance=3",
+                "variance_unit=SNU",
+            ],
         ),
         ("fiber-access", []),
     ],
@@ -113,11 +118,11 @@ def test_another_bench_is_not_what_was_planned(tmp_path, lie, seen):
     ("changes", "says"),
     [
         (["excess_noise_snu=0.001"], "the bench itself makes"),
-        (["detection=homodyne"], "the bench has 'heterodyne' only"),
+        (["detection=homodyne", "psk=bpsk"], "the bench has 'heterodyne' only"),
         (["phase_variance_rad2=0.0"], "on this bench"),
         (["beta=0.95", "frame_error_rate=0.05"], "the bench measures its own"),
-        (["finite=literature"], "the bench has 'ledger' only"),
-        (["trust_electronic=false"], "the bench has True only"),
+        (["finite=literature", "disclosed_share=0.1"], "the bench has 'ledger' only"),
+        (["trust_electronic=false", "block_sizes=[]"], "the bench has True only"),
         (["scheme.kind=dv"], "the bench's interferometers have 0.5 only"),
     ],
 )
@@ -129,7 +134,9 @@ def test_what_no_bench_can_run(tmp_path, changes, says):
 def test_what_is_outside_the_ranges_of_the_bench(tmp_path):
     with pytest.raises(ConfigError, match="v_a_snu"):
         write_lab_config(
-            tmp_path / "a.toml", "fiber-metro", ["modulation_variance=200"]
+            tmp_path / "a.toml",
+            "fiber-metro",
+            ["modulation_variance=200", "variance_unit=SNU"],
         )
 
 

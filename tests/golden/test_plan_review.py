@@ -119,6 +119,7 @@ def test_secure_distance_of_radio_links(frequency_ghz, distance_m):
             "beta=1.0",
             "frame_error_rate=0",
             "modulation_variance=1e7",
+            "variance_unit=SNU",
             "block_sizes=[]",
             "points=61",
         ],

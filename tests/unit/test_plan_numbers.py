@@ -22,6 +22,7 @@ CASES = {
         (*FIBRE, *PAIR, "finite=literature", "disclosed_share=0.1"),
     ),
     "published": ("fiber-metro", "scheme", (*FIBRE, *PAIR, "finite=published")),
+    "fading": ("satellite-cv", "scheme", ("altitude_km=300", *PAIR)),
     "chernoff": ("fiber-metro", "scheme", ("length_km=10", *DV)),
     "dv-published": ("review-fig2", "scheme", ("altitude_km=300",)),
     "fibre": ("fiber-metro", "channel", ("length_km=10", *DV, *NEIGHBOUR)),
@@ -66,7 +67,8 @@ def test_the_end_of_a_sweep_is_what_setting_it_gives(preset, changes, name):
     now, size = getattr(getattr(start, part), field), 1e9 * (part == "scheme")
     end = other(field, now)
     kept = [c for c in changes if not c.startswith((f"{field}=", f"{name}="))]
-    given, _, _ = settings_of(preset, [*kept, f"{name}={end!r}"])
+    unit = ["variance_unit=SNU"] if field == "modulation_variance" else []
+    given, _, _ = settings_of(preset, [*kept, *unit, f"{name}={end!r}"])
     swept = evaluate_points(start, {name: np.array([now, end, now])}, (size,))
     alone = evaluate_points(given, {name: np.array([end])}, (size,))
     np.testing.assert_allclose(

@@ -103,7 +103,7 @@ def test_a_table_of_absorption_reaches_beyond_1_thz():
 
 def test_units_of_the_variance_are_a_factor_of_four():
     quarter = ["variance_unit=N0=1/4", "modulation_variance=0.5", "length_km=10"]
-    snu = ["modulation_variance=2.0", "length_km=10"]
+    snu = ["modulation_variance=2.0", "variance_unit=SNU", "length_km=10"]
     one, other = (
         make_plan("fiber-metro", c).curves[0].arrays["key_bits_per_use"]
         for c in (quarter, snu)
