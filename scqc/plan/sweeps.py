@@ -132,7 +132,8 @@ def run_sweep(grid: Grid, folder: Path, workers: Workers) -> Iterator[SweepState
         if _is_finished(grid, chunk, path):
             state.done, state.reused = state.done + 1, state.reused + 1
         else:
-            missing.append((grid, chunk, path))
+            # Workers of a cluster run in other directories.
+            missing.append((grid, chunk, path.resolve()))
         state.files.append(path)
     yield state
     for _ in run_chunks(_store_chunk, missing, workers):

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any, TypeVar
 
 from scqc.core.errors import ConfigProblem, PlanSettingsError
@@ -74,7 +76,9 @@ def _in_processes(
     context = get_context("spawn")
     with (
         _one_thread_each(),
-        ProcessPoolExecutor(min(count, len(items)), mp_context=context) as pool,
+        ProcessPoolExecutor(
+            min(count, len(items)), mp_context=context, initializer=_end_with_parent
+        ) as pool,
     ):
         waiting = [pool.submit(function, item) for item in items]
         try:
@@ -83,6 +87,24 @@ def _in_processes(
         finally:
             # A reader that stops early must not wait for all that is queued.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it does, however that ends.
+
+    One that is killed cannot tell its workers, which would go through all that is
+    queued and then wait for ever.
+    """
+    parent = parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+        Thread(target=_end_after, args=(sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    # Not an exception: nothing that this process still does has a reader.
+    os._exit(1)
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def process_folder(
     CaptureError
         If the folder holds no capture.
     """
+    # Workers of a cluster run in other directories.
+    folder, out = folder.resolve(), out.resolve()
     tasks = [(path, out / _name(folder, path)) for path in captures_in(folder)]
     missing = []
     for capture, place in tasks:
