@@ -3,12 +3,13 @@ r"""What a dead time costs a receiver of pulse pairs.
 Bob's unbalanced interferometer finds a slot's photons at three times, half a slot
 apart: in the middle, where early and late pulse overlap, with the share `s` that is
 in the gate; before and after it with (1 - s) / 2 each. A slot's late photons meet the
-next one's early ones, so the means of one detector of two are, in turns,
+next one's early ones. Of two detectors that share the light evenly, one clicks with
 
-.. math:: \lambda_c = \tfrac12 s \bar\mu \eta, \qquad
-          \lambda_e = \tfrac12 (1 - s) \bar\mu \eta,
+.. math:: p_c = 1 - \langle e^{-\mu\eta s/2}\rangle, \qquad
+          p_e = 1 - \langle e^{-\mu\eta (1-s)/4}\rangle^2
 
-with :math:`\eta` the transmittance to all three times together. A click blinds: then
+in a middle and between slots, with :math:`\eta` the transmittance to all three times
+together and the mean over the brightness :math:`\mu` of slots. A click blinds: then
 a detector is ready in a share 1 / (1 + P) of the times, with P the clicks that it
 would have, always ready, in one dead time (mean distance of clicks, non-paralysable).
 A detection counts only if no detector clicked in the dead time before it: both must
@@ -16,15 +17,23 @@ be ready. The half slot next to the middle also holds photons of the very slot, 
 bright slots are missed more often,
 
 .. math:: \text{ready}\; e^{-\mu b}, \qquad b = \tfrac12 (1 - s) \eta, \qquad
-          \text{ready} = e^{\bar\mu b} (1 + P)^{-2} .
+          \text{ready} = \langle e^{-\mu b/2} \rangle^{-2} (1 + P)^{-2} .
 
-Left out: that both detectors see the same slots bright, second orders of
-:math:`\mu b`, and the clicks of background; the first two are below 0.1 % for less
-than a tenth of a photon found per slot.
+Brightness lasts for a whole slot. To second order, with v its relative variance and
+:math:`\lambda` the mean per half slot and detector: a slot that did not click early is
+likely a darker one, by :math:`v\lambda/2` of its mean in the middle and thrice that
+late, so P is smaller by :math:`5 v\lambda P/8` on average; and both detectors click
+together, with a covariance of :math:`2 v\lambda P`. Both make `ready` larger, by
+
+.. math:: \delta = v\lambda \left[ \frac{5P/4}{1+P} + \frac{2P}{(1+P)^2} \right] .
+
+Left out are higher orders, for which half of :math:`\delta` is allowed, and the clicks
+of background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +42,39 @@ from scqc.plan.records import Floats
 
 #: Nearer than this share of it, a number of half slots is whole.
 _WHOLE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Brightness:
+    """Mean photon numbers of slots, and how often they are sent.
+
+    Parameters
+    ----------
+    photons, shares : tuple of ndarray, shape (...), float64 [1]
+        As many of one as of the other; the shares add up to 1.
+    """
+
+    photons: tuple[Floats, ...]
+    shares: tuple[Floats, ...]
+
+    @property
+    def mean(self) -> Floats:
+        """Mean photon number, shape (...) [1]."""
+        return self._mean(lambda photons: photons)
+
+    @property
+    def relative_variance(self) -> Floats:
+        """Variance of the brightness over its square, shape (...) [1]."""
+        mean = np.maximum(self.mean, 1e-300)
+        return np.asarray(self._mean(lambda n: (n / mean) ** 2) - 1.0)
+
+    def none(self, transmittance: Floats) -> Floats:
+        """Return the probability that no photon is found, shape (...) [1]."""
+        return self._mean(lambda photons: np.exp(-photons * transmittance))
+
+    def _mean(self, of: Callable[[Floats], Floats]) -> Floats:
+        terms = [p * of(n) for n, p in zip(self.photons, self.shares, strict=True)]
+        return np.asarray(sum(terms[1:], start=terms[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +126,51 @@ class DeadTime:
         """
         return np.asarray(np.minimum(self.edges, 1.0) * 0.5 * (1.0 - in_gate) * found)
 
-    def ready(self, found: Floats, in_gate: Floats, mean_photons: Floats) -> Floats:
+    def ready(self, found: Floats, in_gate: Floats, light: Brightness) -> Floats:
         """Return the share of slots that no click of earlier slots hides.
 
         Parameters
         ----------
         found, in_gate : ndarray, shape (...), float64 [1]
             As for `blinding`.
-        mean_photons : ndarray, shape (...), float64 [1]
+        light : Brightness
             Of all slots, public ones included.
 
         Returns
         -------
         ndarray, shape (...), float64 [1]
         """
-        light = 0.5 * mean_photons * found
-        clicks = -self.edges * np.expm1(-light * (1.0 - in_gate))
-        clicks -= self.middles * np.expm1(-light * in_gate)
-        own = np.exp(mean_photons * self.blinding(found, in_gate))
-        return np.asarray(np.minimum(own * (1.0 + clicks) ** -2.0, 1.0))
+        early = light.none(0.25 * (1.0 - in_gate) * found)
+        clicks = self._clicks(found, in_gate, light)
+        own = early ** (-2.0 * np.minimum(self.edges, 1.0))
+        more = 1.0 + self._second_order(found, light, clicks)
+        return np.asarray(np.minimum(own * more * (1.0 + clicks) ** -2.0, 1.0))
+
+    def left_out(self, found: Floats, in_gate: Floats, light: Brightness) -> Floats:
+        """Return by how much `ready` may be off, relative, shape (...), [1].
+
+        Parameters
+        ----------
+        found, in_gate : ndarray, shape (...), float64 [1]
+            As for `blinding`.
+        light : Brightness
+            Of all slots, public ones included.
+
+        Returns
+        -------
+        ndarray, shape (...), float64 [1]
+        """
+        clicks = self._clicks(found, in_gate, light)
+        return 0.5 * self._second_order(found, light, clicks)
+
+    def _second_order(self, found: Floats, light: Brightness, clicks: Floats) -> Floats:
+        """Return what lasting brightness adds to `ready`, relative [1]."""
+        each = 0.25 * found * light.mean * light.relative_variance
+        ratio = clicks / (1.0 + clicks)
+        return np.asarray(each * ratio * (1.25 + 2.0 / (1.0 + clicks)))
+
+    def _clicks(self, found: Floats, in_gate: Floats, light: Brightness) -> Floats:
+        """Return P: clicks of one detector in a dead time, were it always ready."""
+        early = light.none(0.25 * (1.0 - in_gate) * found)
+        middle = light.none(0.5 * in_gate * found)
+        return np.asarray(self.edges * (1.0 - early**2) + self.middles * (1.0 - middle))

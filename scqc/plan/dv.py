@@ -26,7 +26,7 @@ from protocols.security.dv_rates import (
     published_key_per_slot,
     wrong_click_rate,
 )
-from scqc.plan.dead_time import DeadTime
+from scqc.plan.dead_time import Brightness, DeadTime
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scheme_settings import DvScheme
@@ -49,6 +49,8 @@ class DvPoints:
     clicks, wrong : tuple of ndarray, shape (...), float64 [1]
         Per slot of signal, decoy and vacuum pulses.
     payload_bits : ndarray, shape (...), float64 [bit per slot]
+    ready_off : ndarray, shape (k, ...), float64 [1]
+        By how much `link.ready` may be off, relative.
     columns : dict of str to ndarray, shape (...), float64
     """
 
@@ -58,6 +60,7 @@ class DvPoints:
     clicks: tuple[Floats, ...]
     wrong: tuple[Floats, ...]
     payload_bits: Floats
+    ready_off: Floats
     columns: dict[str, Floats]
 
 
@@ -106,7 +109,9 @@ def dv_points(
         "qber": found.error_rate,
         "stray_light_yield": stray_light_yield(values, channel),
     }
-    return DvPoints(link, found, decoys, clicks, wrong, payload, columns)
+    reached = values.full("efficiency") * channel.nodes
+    off = dead.left_out(reached, values.in_gate_share, brightness(values))
+    return DvPoints(link, found, decoys, clicks, wrong, payload, off, columns)
 
 
 def _link(values: Values, channel: ChannelPoints, dead: DeadTime) -> PhotonLink:
@@ -119,7 +124,7 @@ def _link(values: Values, channel: ChannelPoints, dead: DeadTime) -> PhotonLink:
         background_yield=other + light - other * light,
         misalignment=values.full("misalignment"),
         weights=channel.weights,
-        ready=dead.ready(found, in_gate, _mean_photons(values)),
+        ready=dead.ready(found, in_gate, brightness(values)),
         blinding=dead.blinding(found, in_gate),
     )
 
@@ -144,13 +149,20 @@ def stray_light_yield(values: Values, channel: ChannelPoints) -> Floats:
     return np.asarray(light + (1.0 - light) * heat / (1.0 + heat))
 
 
-def _mean_photons(values: Values) -> Floats:
-    """Return the mean of all slots; half of the public ones are signals, half dark."""
+def brightness(values: Values) -> Brightness:
+    """Return all slots' brightness; half of the public ones are signals, half dark."""
     signal, decoy = values.full("signal_share"), values.full("decoy_share")
     bright, weak = values.full("signal_photons"), values.full("decoy_photons")
     closed, public = values.full("vacuum_photons"), values.full("public_share")
-    secret = signal * bright + decoy * weak + (1.0 - signal - decoy) * closed
-    return np.asarray((1.0 - public) * secret + 0.5 * public * (bright + closed))
+    secret = 1.0 - public
+    return Brightness(
+        (bright, weak, closed),
+        (
+            secret * signal + 0.5 * public,
+            secret * decoy,
+            secret * (1.0 - signal - decoy) + 0.5 * public,
+        ),
+    )
 
 
 def dv_key_bits(

@@ -25,9 +25,9 @@ from scqc.runs.plan_photon_bench import (
     scheme_and_fibre,
 )
 
-#: How far models may be off, relative: of gains (second orders of the dead time, steps
-#: of the converter), and of error rates.
-OFF_GAIN, OFF_ERRORS = 0.005, 0.01
+#: How far models may be off, relative: of gains (steps of the converter, second orders;
+#: what the dead time leaves out comes on top), and of error rates.
+OFF_GAIN, OFF_ERRORS = 0.003, 0.01
 
 
 def expected_photon_run(
@@ -54,7 +54,7 @@ def expected_photon_run(
     shares = config.decoy.intensities.probabilities
     for name, share, gain in zip(names, shares, points.clicks, strict=True):
         found[f"gain_{name}"] = counted(
-            float(np.ravel(gain)[0]), block.slots * share, OFF_GAIN
+            float(np.ravel(gain)[0]), block.slots * share, block.off_gain
         )
     for name, counts in (("z", block.key), ("x", block.check)):
         found[f"qber_{name}"] = counted(
@@ -73,6 +73,7 @@ class _Block:
     check: Counts
     config: PhotonConfig
     efficiency: float
+    off_gain: float
 
     def counting(self, basis: str, counts: Counts) -> _Block:
         """Return the block with other counts of one basis."""
@@ -96,7 +97,9 @@ def _block(scenario: Scenario, config: PhotonConfig, points: DvPoints) -> _Block
     )
     key = expected_counts(one, sent, slots * z**2)
     check = expected_counts(one, sent, slots * (1.0 - z) ** 2)
-    return _Block(slots, every, key, check, config, scheme.correction_efficiency)
+    off = OFF_GAIN + float(np.ravel(points.ready_off)[0])
+    efficiency = scheme.correction_efficiency
+    return _Block(slots, every, key, check, config, efficiency, off)
 
 
 def _key(block: _Block) -> Interval:
@@ -110,7 +113,7 @@ def _key(block: _Block) -> Interval:
     spread = SIGMAS * math.sqrt(sum(s * s for s in _slopes(block)))
     worst, best = (
         replace(block, key=_scaled(block.key, f), check=_scaled(block.check, f))
-        for f in (1.0 - OFF_GAIN, 1.0 + OFF_GAIN)
+        for f in (1.0 - block.off_gain, 1.0 + block.off_gain)
     )
     low = _balance(worst, _leak(worst, SIGMAS)) - spread
     high = _balance(best, _leak(best, -SIGMAS)) + spread
