@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import roots_legendre
 
 from scqc.core.errors import ModelRangeError
 from scqc.plan.channel_settings import (
@@ -38,6 +37,7 @@ from sim_backends.propagation.extinction import (
     fog_db_per_km,
 )
 from sim_backends.propagation.geometry import slant_range_m
+from sim_backends.propagation.ranges import legendre_nodes
 from sim_backends.propagation.refraction import (
     SlantPath,
     elongation,
@@ -147,6 +147,7 @@ def _cut(values: Values, z_m: Floats) -> Floats:
     whole one would be is an approximation, good where the spot is larger than the
     receiver.
     """
+
     def collected(z_m: Floats, *numbers: float) -> Floats:
         waist_m, wave_nm, exit_m, hole_m, a_m, b_m = numbers
         sender = Transmitter(
@@ -379,7 +380,7 @@ def _centres(deviation_m: Floats, n_nodes: int) -> tuple[Floats, Floats]:
     """Return offsets of the centre, shape (k, ...) [m], and their weights."""
     if n_nodes == 1 or not np.any(deviation_m):
         return np.zeros((1, *deviation_m.shape)), np.ones(1)
-    x, weight = roots_legendre(n_nodes)
+    x, weight = legendre_nodes(n_nodes)
     # r = s sqrt(-2 ln u) with u uniform: no tail is cut off.
     radius = np.sqrt(-2.0 * np.log(0.5 * (x + 1.0)))
     return np.multiply.outer(radius, deviation_m), 0.5 * weight

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from sim_backends.propagation.ranges import Floats, positive, within
+from sim_backends.propagation.ranges import Floats, legendre_nodes, positive, within
 
 Truncation = Literal["none", "launched", "source"]
 Diffraction = Literal["fresnel", "fraunhofer"]
@@ -323,7 +323,7 @@ def _ring_power(
     n_nodes: int,
 ) -> Floats:
     """Integrate the received power, as a share of the source's, shape of `z_m` [1]."""
-    x, weight = special.roots_legendre(n_nodes)
+    x, weight = legendre_nodes(n_nodes)
     r_m, dr_m = _on(sender.obscuration_radius_m, sender.aperture_radius_m, x, weight)
     rho_m, drho_m = _on(*ring_m, x, weight)
     w0_m, k = sender.waist_m, sender.wave_number

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from scqc.core.rng import stream
 from sim_backends.propagation.beam import Transmitter
-from sim_backends.propagation.ranges import Floats, positive, within
+from sim_backends.propagation.ranges import Floats, legendre_nodes, positive, within
 from sim_backends.propagation.turbulence import WEAK_LIMIT
 
 _NODES = 64
@@ -89,7 +88,7 @@ def elliptic_transmittance(
     centre = [within("centre of the spot [m]", c, (-1e12, 1e12)) for c in offset_m]
     columns = np.broadcast_arrays(*axes, *centre)
     spots = np.stack([column.ravel() for column in columns], axis=-1)
-    x, weight = special.roots_legendre(n_nodes)
+    x, weight = legendre_nodes(n_nodes)
     out = np.empty(spots.shape[0])
     _integrate(radius, np.ascontiguousarray(spots), x, weight, out)
     return out.reshape(columns[0].shape)

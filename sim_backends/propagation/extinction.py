@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import interpolate, special
+from scipy import interpolate
 
 from sim_backends.propagation.geometry import (
     altitude_on_path_m,
     slant_range_m,
 )
-from sim_backends.propagation.ranges import Floats, positive, within
+from sim_backends.propagation.ranges import Floats, legendre_nodes, positive, within
 
 Contrast = Literal["2 %", "5 %"]
 
@@ -89,7 +89,7 @@ class ExponentialAtmosphere:
         low_m = np.asarray(station_altitude_m, dtype=np.float64)
         top_m = np.minimum(altitude_m, low_m + _DEEPEST * self.scale_height_m)
         length_m = slant_range_m(top_m, zenith, low_m)
-        x, weight = special.roots_legendre(_NODES)
+        x, weight = legendre_nodes(_NODES)
         y_m = 0.5 * (x + 1.0) * length_m[..., None]
         height_m = altitude_on_path_m(
             y_m, np.asarray(zenith)[..., None], low_m[..., None]

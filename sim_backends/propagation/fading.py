@@ -24,7 +24,7 @@ from sim_backends.propagation.coupling import (
     mean_transmittance,
     offset_transmittance,
 )
-from sim_backends.propagation.ranges import Floats, positive, within
+from sim_backends.propagation.ranges import Floats, legendre_nodes, positive, within
 
 # Of a Gaussian: what is farther out weighs less than 1e-16.
 _REACH = 8.6
@@ -137,7 +137,7 @@ class WanderingSpot:
         cuts += [np.full_like(low, cut) for cut in (-3.0, 0.0, 3.0)]
         edges = np.concatenate([low, *cuts, high], axis=-1)
         edges = np.sort(np.clip(edges, low, high), axis=-1)
-        x, weight = special.roots_legendre(n_nodes)
+        x, weight = legendre_nodes(n_nodes)
         half = 0.5 * np.diff(edges)[..., None]
         t = (edges[..., :-1, None] + half * (x + 1.0)).reshape(*edges.shape[:-1], -1)
         r_m = np.maximum(0.0, b_m + s_m * t)

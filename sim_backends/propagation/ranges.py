@@ -1,11 +1,16 @@
-"""Where a model holds: arguments outside its range are errors, never extrapolated."""
+"""Where a model holds: arguments outside its range are errors, never extrapolated.
+
+And the nodes that integrals over its arguments share.
+"""
 
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import roots_legendre
 
 from scqc.core.errors import ModelRangeError
 
@@ -68,3 +73,24 @@ def positive(quantity: str, values: ArrayLike) -> Floats:
         If a value is zero, negative, infinite or no number.
     """
     return within(quantity, values, (sys.float_info.min, sys.float_info.max))
+
+
+@lru_cache(maxsize=64)
+def legendre_nodes(n_nodes: int) -> tuple[Floats, Floats]:
+    """Return Gauss-Legendre nodes on -1 to 1 and their weights, kept for the next call.
+
+    Nodes are eigenvalues: finding them takes longer than most integrals over them.
+
+    Parameters
+    ----------
+    n_nodes : int
+
+    Returns
+    -------
+    nodes, weights : ndarray, shape (n_nodes,), float64 [1]
+        Read-only.
+    """
+    nodes, weights = (np.asarray(part) for part in roots_legendre(n_nodes))
+    nodes.setflags(write=False)
+    weights.setflags(write=False)
+    return nodes, weights

@@ -16,11 +16,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from sim_backends.propagation.extinction import SECANT_LIMIT_RAD
 from sim_backends.propagation.geometry import altitude_on_path_m, slant_range_m
-from sim_backends.propagation.ranges import Floats, positive, within
+from sim_backends.propagation.ranges import Floats, legendre_nodes, positive, within
 
 Direction = Literal["downlink", "uplink"]
 
@@ -238,7 +237,7 @@ def slant_path(
         edges_m = (ends_m - station_altitude_m) / np.cos(zenith)[..., None]
     else:
         edges_m = slant_range_m(ends_m, zenith[..., None], station_altitude_m)
-    x, weight = special.roots_legendre(_NODES_PER_PANEL)
+    x, weight = legendre_nodes(_NODES_PER_PANEL)
     half_m = 0.5 * np.diff(edges_m)[..., None]
     y_m = (edges_m[..., :-1, None] + half_m * (x + 1.0)).reshape(*length_m.shape, -1)
     dy_m = (half_m * weight).reshape(y_m.shape)
@@ -269,7 +268,7 @@ def horizontal_path(cn2: ArrayLike, length_m: ArrayLike) -> TurbulentPath:
     strength = within("Cn2 [m^-2/3]", cn2, (0.0, 1e-10))
     strength, z_m = np.broadcast_arrays(strength, positive("length [m]", length_m))
     # y = z u^6: powers of y in sixths, of either end, stay smooth enough.
-    x, weight = special.roots_legendre(4 * _NODES_PER_PANEL)
+    x, weight = legendre_nodes(4 * _NODES_PER_PANEL)
     u, du = 0.5 * (x + 1.0), 0.5 * weight
     y_m = z_m[..., None] * u**6
     dy_m = z_m[..., None] * 6.0 * u**5 * du

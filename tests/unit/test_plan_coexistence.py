@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 
 from scqc.core.errors import ModelRangeError, PlanSettingsError
-from scqc.plan import coexistence
+from scqc.plan import advice, coexistence
 from scqc.plan.make import make_front, make_plan
 from sim_backends.propagation.raman import (
     ClassicalChannel,
@@ -126,7 +126,9 @@ def test_clicks_of_a_neighbour_by_hand():
     assert added == pytest.approx(0.7 * mode * modes, rel=1e-6)
 
 
-def test_a_neighbour_that_is_too_strong_is_the_first_cause():
+def test_a_neighbour_that_is_too_strong_is_a_cause(monkeypatch):
+    best = {"channel.neighbour_dbm": advice._BEST["cv"]["channel.neighbour_dbm"]}
+    monkeypatch.setattr(advice, "_BEST", {"cv": best})
     changes = ["length_km=20", "block_sizes=[]", "neighbour_dbm=25"]
     plan = make_plan("fiber-metro", changes)
     causes = {row["cause"]: row["needed"] for row in plan.limits}
