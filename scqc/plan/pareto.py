@@ -151,13 +151,15 @@ def _key_beside(
     keyed = scenario.scheme.model_copy(update={"psk": "none"})
     plain = scenario.model_copy(update={"scheme": keyed})
     point = {scenario.sweep.variable: np.array([value])}
-    own = float(getattr(scenario.scheme, "excess_noise_snu", 0.0))
-    if scenario.sweep.variable == "scheme.excess_noise_snu":
-        own = value
-    alone = evaluate_points(plain, point, (block_size,))
-    added = 2.0 * stray_photons / float(alone.channel.transmittance[0])
-    noisy = point | {"scheme.excess_noise_snu": np.array([own + added])}
+    known = {"efficiency": 0.0, "noise_bob_snu": 0.0}
+    for name in known:
+        own = getattr(scenario.scheme, name)
+        known[name] = float(point.get(f"scheme.{name}", np.array([own]))[0])
+    # At Bob, where it is as strong in a fade as without: not in proportion to T.
+    floor = known["noise_bob_snu"] + 2.0 * known["efficiency"] * stray_photons
+    noisy = point | {"scheme.noise_bob_snu": np.array([floor])}
     found = evaluate_points(plain, noisy, (block_size,))
+    added = 2.0 * stray_photons / float(found.channel.transmittance[0])
     return float(found.balance_bits[block_size][0]), added
 
 

@@ -179,6 +179,17 @@ def test_stronger_light_means_less_key_and_better_filters_more():
     assert keys[3] < keys[2]
 
 
+def test_the_key_beside_data_is_that_of_a_noisier_plan():
+    found = front("sensitivity_dbm=-28")["wavelength"].derived
+    noise = 0.0085 + found["added_noise_snu"]
+    told = ["psk=none", f"excess_noise_snu={noise}", "length_km=20"]
+    finite = make_plan("fiber-metro", told).curves[1]
+    assert finite.label == "1e9"
+    assert found["key_alone_bits_per_use"] == pytest.approx(
+        float(finite.arrays["balance_bits_per_use"][0]), rel=1e-9
+    )
+
+
 def test_raman_light_that_is_forgotten_would_be_seen(monkeypatch):
     changes = ["sensitivity_dbm=-10", "isolation_db=300"]
     honest = front(*changes)["wavelength"].derived["key_alone_bits_per_use"]
