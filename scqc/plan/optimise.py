@@ -51,6 +51,7 @@ class Range:
 RANGES: dict[str, Range] = {
     "scheme.modulation_variance": Range(0.02, 1000.0, True),
     "scheme.target_raw_ber": Range(1e-9, 0.2, True),
+    "scheme.outage_share": Range(0.0, 0.9),
     "scheme.signal_photons": Range(0.05, 1.2),
     "scheme.decoy_photons": Range(0.01, 0.6),
     "scheme.signal_share": Range(0.05, 0.97),

@@ -216,8 +216,9 @@ PRESETS: dict[str, Preset] = {
             },
         },
         (
-            "binned fading: the transmittance is known per bin from a pilot; every bin "
-            "is estimated by itself",
+            "one displacement serves all fades: the deepest, outage_share, carry no "
+            "data and no key; the others are sorted by a pilot, every bin is estimated "
+            "by itself",
         ),
     ),
     "satellite-dv": Preset(
