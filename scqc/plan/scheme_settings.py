@@ -280,7 +280,12 @@ class DvScheme(Settings):
         default="chernoff",
         description="published: the Chernoff form of Vasylyev 2019, appendix G",
     )
-    epsilon: float = Field(default=1e-10, gt=0.0, lt=1.0)
+    epsilon: float = Field(
+        default=1e-10,
+        gt=0.0,
+        lt=1.0,
+        description="total; half for secrecy. published: of every statement",
+    )
 
     @property
     def vacuum_share(self) -> float:
