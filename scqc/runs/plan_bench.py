@@ -241,6 +241,7 @@ def _runnable(scenario: Scenario) -> tuple[CvScheme, FibreChannel]:
         "trust_electronic": scheme.trust_efficiency,
         "finite": "ledger",
         "disclosed_share": 0.0,
+        "gain_variance": 0.0,
     }
     for key, value in wanted.items():
         if getattr(scheme, key) != value:

@@ -123,6 +123,7 @@ def test_another_bench_is_not_what_was_planned(tmp_path, lie, seen):
         (["beta=0.95", "frame_error_rate=0.05"], "the bench measures its own"),
         (["finite=literature", "disclosed_share=0.1"], "the bench has 'ledger' only"),
         (["trust_electronic=false", "block_sizes=[]"], "the bench has True only"),
+        (["gain_variance=1e-4"], "the bench has 0.0 only"),
         (["scheme.kind=dv"], "the bench's interferometers have 0.5 only"),
     ],
 )

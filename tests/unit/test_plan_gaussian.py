@@ -296,3 +296,44 @@ def test_every_row_of_the_scheme_says_what_it_is():
     rows = {a.key: a for a in make_plan("fiber-metro", untrusted).assumptions}
     assert rows["model.amplifier_noise"].value == "Eve's"
     assert "model.code_words" in rows
+
+
+@pytest.mark.parametrize("gain", ["bin", "use"])
+def test_light_that_is_sent_through_fades_is_as_planned(gain):
+    """Draw fades, symbols and bits; decide, take the displacement off, estimate."""
+    at = ("altitude_km=300", "fading=unbinned", "fading_nodes=512", "block_sizes=[]")
+    scheme, values, channel = channel_and_values(
+        "satellite-cv", *at, f"removal_gain={gain}"
+    )
+    points = cv_points(scheme, values, channel)
+    d = np.sqrt(2.0 * (points.columns["photons_per_use"][0] - 0.5 * V_A))
+    rng = np.random.default_rng(7)
+    reached = np.cumsum(channel.weights) - 0.5 * channel.weights
+    # Half of the uses, in the deepest fades, are given up.
+    share = 0.5 + 0.5 * rng.random(400_000)
+    root = np.interp(share, reached, np.sqrt(channel.nodes[:, 0]))
+    n = root.size
+    bits = 1.0 - 2.0 * rng.integers(0, 2, n)
+    sent = rng.normal(0.0, np.sqrt(V_A), (2, n))
+    light = sent + d * bits + rng.normal(0.0, np.sqrt(1.0 + XI), (2, n))
+    phase = rng.normal(0.0, np.sqrt(SIGMA2), n)
+    arriving = root * (np.cos(phase) * light[0] - np.sin(phase) * light[1])
+    vacuum = np.sqrt(1.0 + NU - ETA * root**2) * rng.normal(0.0, 1.0, n)
+    seen = np.sqrt(ETA) * arriving + vacuum
+    wrong = np.mean(seen * bits < 0.0)
+    planned = points.columns["raw_ber"][0]
+    assert wrong == pytest.approx(planned, abs=4.0 * np.sqrt(planned / n))
+    known = root.mean() if gain == "bin" else root
+    left = seen - np.sqrt(ETA) * known * d * bits
+    slope = np.mean(left * sent[0]) / np.mean(sent[0] ** 2)
+    rest = (left - slope * sent[0]) ** 2
+    noise = (rest.mean() - 1.0 - NU) / slope**2
+    link = points.link
+    expected = float(link.xi_snu[0, 0] + link.phase_xi_snu[0, 0])
+    assert noise == pytest.approx(
+        expected, abs=4.0 * rest.std() / np.sqrt(n) / slope**2
+    )
+    off = np.sqrt(rest.mean() / (n * V_A)) / slope
+    assert slope**2 / ETA == pytest.approx(
+        float(link.transmittance[0, 0]), rel=8.0 * off
+    )
