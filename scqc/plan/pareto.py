@@ -63,9 +63,11 @@ def fronts(
     """
     scheme, costs = scenario.scheme, scenario.coexistence
     if not isinstance(scheme, CvScheme) or scheme.psk == "none":
-        problem = ConfigProblem(
-            "plan", "scheme", "kind", scheme.kind, "a front needs cv with bpsk or qpsk"
+        limit = (
+            "a front needs cv with bpsk or qpsk; a key beside a classical channel in "
+            "fibre, of any scheme: --set neighbour_dbm=..."
         )
+        problem = ConfigProblem("plan", "scheme", "kind", scheme.kind, limit)
         raise PlanSettingsError([problem])
     together = _together(scenario, value, block_size)
     axes = 2.0 if scheme.psk == "qpsk" else 1.0
