@@ -8,17 +8,25 @@ be; `protocols.security.key_limits` finds where the key begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from protocols.security.key_limits import Cause, Turn, turning_points
-from scqc.core.errors import ModelRangeError
 from scqc.plan.channel_settings import Telescopes
 from scqc.plan.channels import channel_points
-from scqc.plan.evaluate import Evaluated, evaluate_points, part_of, rates_on
+from scqc.plan.evaluate import (
+    Evaluated,
+    evaluate_points,
+    part_of,
+    rates_on,
+    with_numbers,
+)
 from scqc.plan.free_space import radiance
+from scqc.plan.outside import NO_ANSWER
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario
@@ -28,13 +36,17 @@ _STEPS = 48
 #: From here on a block is as good as endless [symbols].
 _ENDLESS = 1e15
 
-#: Best values; what a scenario does not have, or does not vary, is left out.
-_BEST: dict[str, dict[str, float]] = {
+#: Best values, or two ends where the best lies between, which are both tried; what a
+#: scenario does not have is left out.
+_BEST: dict[str, dict[str, float | tuple[float, float]]] = {
     "cv": {
+        "scheme.modulation_variance": (1e-2, 1e3),
+        "scheme.target_raw_ber": (1e-9, 0.4),
         "scheme.excess_noise_snu": 0.0,
         "scheme.noise_bob_snu": 0.0,
         "scheme.phase_variance_rad2": 0.0,
         "scheme.beta": 1.0,
+        "scheme.frame_error_rate": 0.0,
         "scheme.efficiency": 1.0,
         "scheme.electronic_snu": 0.0,
         "channel.environment_k": 1e-3,
@@ -47,6 +59,8 @@ _BEST: dict[str, dict[str, float]] = {
         "channel.neighbour_dbm": -100.0,
     },
     "dv": {
+        "scheme.signal_photons": (1e-2, 2.0),
+        "scheme.decoy_photons": (1e-3, 1.0),
         "scheme.dark_yield": 0.0,
         "scheme.stray_yield": 0.0,
         "scheme.misalignment": 0.0,
@@ -100,35 +114,138 @@ def what_limits(
     return rows
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a key is asked for.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Its numbers are those of the place.
+    channel_of : callable
+        Evaluates the channel of a scenario there, shape (1,).
+    block_size : float
+        0 is endless.
+    """
+
+    scenario: Scenario
+    channel_of: Callable[[Scenario], ChannelPoints]
+    block_size: float
+
+    @cached_property
+    def channel(self) -> ChannelPoints:
+        """The channel as it is."""
+        return self.channel_of(self.scenario)
+
+    def balance(self, numbers: Mapping[str, float]) -> float:
+        """Return the key with other numbers; a channel that stays is not repeated.
+
+        Parameters
+        ----------
+        numbers : mapping of str to float
+            By dotted name [unit of the field].
+        """
+        other = with_numbers(self.scenario, numbers)
+        try:
+            moved = any(name.startswith("channel.") for name in numbers)
+            channel = self.channel_of(other) if moved else self.channel
+            return _key(other, channel, self.block_size)
+        except NO_ANSWER:
+            # Beyond the model there is no answer, so no promise.
+            return _NONE
+
+    def brighter(self, gain_db: float) -> float:
+        """Return the key with less loss.
+
+        Parameters
+        ----------
+        gain_db : float
+            [dB]
+        """
+        try:
+            return _key(self.scenario, self.channel.amplified(gain_db), self.block_size)
+        except NO_ANSWER:
+            return _NONE
+
+    def sized(self, block_size: float) -> float:
+        """Return the key of another block.
+
+        Parameters
+        ----------
+        block_size : float
+            [symbols]
+        """
+        try:
+            return _key(self.scenario, self.channel, block_size)
+        except NO_ANSWER:
+            return _NONE
+
+
+def limits_at(place: Place) -> tuple[dict[str, Any], ...]:
+    """Return what would have to change for a key at a place, most promising first.
+
+    Parameters
+    ----------
+    place : Place
+
+    Returns
+    -------
+    tuple of dict
+        As `what_limits` returns them, without ``at``.
+    """
+    channel = place.channel
+    loss_db = float(channel.total_loss_db[0])
+    causes = [Cause("loss_db", loss_db, 0.0, lambda db: place.brighter(loss_db - db))]
+    stray = bool(np.any(channel.stray_hz_per_nm + channel.stray_hz > 0.0))
+    causes += _settings(place, () if stray else _STRAY)
+    if place.block_size:
+        causes.append(Cause("block_size", place.block_size, _ENDLESS, place.sized))
+    unit = getattr(place.scenario.scheme, "variance_unit", "")
+    units = {"scheme.modulation_variance": f" {unit}"}
+    return tuple(
+        _row(turn, units.get(turn.name, "")) for turn in _nearer(turning_points(causes))
+    )
+
+
+def _key(scenario: Scenario, channel: ChannelPoints, block_size: float) -> float:
+    values = Values(scenario.scheme, {}, (1,))
+    got = rates_on(scenario, channel, values, (block_size,))
+    return float(got.balance_bits[block_size][0])
+
+
 def _at(
     scenario: Scenario, found: Evaluated, i: int, block_size: float
 ) -> tuple[dict[str, Any], ...]:
     """Return what would have to change at one point of the sweep."""
     x, variable = scenario.sweep.values, scenario.sweep.variable
-    point = {variable: x[i : i + 1]}
-    loss_db = float(found.channel.total_loss_db[i])
-    scenario = _with_radiance(scenario, point)
-    causes = [_loss(scenario, point, block_size, loss_db)]
-    stray = bool(np.any(found.channel.stray_hz_per_nm + found.channel.stray_hz > 0.0))
-    causes += _settings(scenario, point, block_size, () if stray else _STRAY)
-    if block_size:
-        causes.append(_block(scenario, point, block_size))
-    where = {variable: float(x[i])}
-    return tuple(_row(turn) | {"at": where} for turn in turning_points(causes))
+    place = _place(scenario, float(x[i]), block_size)
+    return tuple(row | {"at": {variable: float(x[i])}} for row in limits_at(place))
 
 
-def _with_radiance(scenario: Scenario, point: dict[str, Floats]) -> Scenario:
-    """Put a number in place of a named sky, so that it can be asked for."""
+def _place(scenario: Scenario, value: float, block_size: float) -> Place:
+    variable = scenario.sweep.variable
+    there = with_radiance(with_numbers(scenario, {variable: value}))
+    arrays = part_of("channel", {variable: np.array([value])})
+
+    def channel_of(other: Scenario) -> ChannelPoints:
+        return channel_points(other.channel, Values(other.channel, arrays, (1,)))
+
+    return Place(there, channel_of, block_size)
+
+
+def with_radiance(scenario: Scenario) -> Scenario:
+    """Put a number in place of a named sky, so that it can be asked for.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    """
     channel = scenario.channel
     known = getattr(channel, "sky_radiance_w_per_m2_um_sr", None)
     if not isinstance(channel, Telescopes) or known is not None:
         return scenario
-    arrays = part_of("channel", point)
-    if "sky_radiance_w_per_m2_um_sr" in arrays:
-        return scenario
-    bright = float(radiance(Values(channel, arrays, (1,)))[0])
-    numbered = channel.model_copy(update={"sky_radiance_w_per_m2_um_sr": bright})
-    return scenario.model_copy(update={"channel": numbered})
+    bright = float(radiance(Values(channel, {}, (1,)))[0])
+    return with_numbers(scenario, {"channel.sky_radiance_w_per_m2_um_sr": bright})
 
 
 def _scale(found: Evaluated) -> Floats:
@@ -146,10 +263,10 @@ def least_block(scenario: Scenario, value: float) -> float | None:
     value : float
         Of the swept variable.
     """
-    point = {scenario.sweep.variable: np.array([value])}
+    place = _place(scenario, value, 0.0)
 
     def key(size: float) -> bool:
-        return _balance(scenario, point, size) > 0.0
+        return place.sized(size) > 0.0
 
     low, high = math.log(1e3), math.log(_ENDLESS)
     if not key(_ENDLESS):
@@ -160,96 +277,73 @@ def least_block(scenario: Scenario, value: float) -> float | None:
     return math.exp(high)
 
 
-def _balance(scenario: Scenario, arrays: dict[str, Floats], block_size: float) -> float:
-    try:
-        got = evaluate_points(scenario, arrays, (block_size,))
-    except ModelRangeError:
-        # Beyond the model there is no answer, so no promise.
-        return _NONE
-    return float(got.balance_bits[block_size][0])
+def _settings(place: Place, left_out: tuple[str, ...]) -> Iterator[Cause]:
+    for key, best in _BEST[place.scenario.scheme.kind].items():
+        now = _number(place.scenario, key)
+        ends = best if isinstance(best, tuple) else (best,)
+        if now is not None and now not in ends and key not in left_out:
+            yield from (Cause(key, now, end, _of(place, key)) for end in ends)
 
 
-def _on_channel(
-    scenario: Scenario,
-    channel: ChannelPoints,
-    arrays: dict[str, Floats],
-    block_size: float,
-) -> float:
-    """Balance a scheme on a channel that is known already: much faster."""
-    values = Values(scenario.scheme, part_of("scheme", arrays), (1,))
-    try:
-        got = rates_on(scenario, channel, values, (block_size,))
-    except ModelRangeError:
-        return _NONE
-    return float(got.balance_bits[block_size][0])
+def _number(scenario: Scenario, key: str) -> float | None:
+    part, _, name = key.partition(".")
+    if name == "target_raw_ber" and getattr(scenario.scheme, "psk", "") == "none":
+        return None
+    now = getattr(getattr(scenario, part), name, None)
+    return None if now is None else float(now)
 
 
-def _channel(scenario: Scenario, arrays: dict[str, Floats]) -> ChannelPoints:
-    values = Values(scenario.channel, part_of("channel", arrays), (1,))
-    return channel_points(scenario.channel, values)
+def _of(place: Place, key: str) -> Callable[[float], float]:
+    return lambda value: place.balance({key: value})
 
 
-def _loss(
-    scenario: Scenario, point: dict[str, Floats], block_size: float, loss_db: float
-) -> Cause:
-    channel = _channel(scenario, point)
-
-    def balance(wanted_db: float) -> float:
-        better = channel.amplified(loss_db - wanted_db)
-        return _on_channel(scenario, better, point, block_size)
-
-    return Cause("loss_db", loss_db, 0.0, balance)
-
-
-def _settings(
-    scenario: Scenario,
-    point: dict[str, Floats],
-    block_size: float,
-    left_out: tuple[str, ...],
-) -> list[Cause]:
-    causes = []
-    channel = _channel(scenario, point)
-    for key, best in _BEST[scenario.scheme.kind].items():
-        part, _, name = key.partition(".")
-        now = getattr(getattr(scenario, part), name, None)
-        if now is None or now == best or key in point or key in left_out:
-            continue
-        known_channel = channel if part == "scheme" else None
-        one = _of_key(scenario, (point, known_channel), block_size, key)
-        causes.append(Cause(key, float(now), best, one))
-    return causes
+def _nearer(turns: list[Turn]) -> Iterator[Turn]:
+    """Yield the turns; of what was looked for both ways the smaller change."""
+    nearest: dict[str, Turn] = {}
+    for turn in turns:
+        other = nearest.setdefault(turn.name, turn)
+        if turn.possible and (not other.possible or _change(turn) < _change(other)):
+            nearest[turn.name] = turn
+    for turn in turns:
+        if nearest[turn.name] is turn:
+            yield turn
 
 
-def _of_key(
-    scenario: Scenario,
-    where: tuple[dict[str, Floats], ChannelPoints | None],
-    block_size: float,
-    key: str,
-) -> Callable[[float], float]:
-    """Return the balance over one setting, on a channel if that does not change."""
-    point, channel = where
-    if channel is None:
-        return lambda v: _balance(scenario, point | {key: np.array([v])}, block_size)
-    same = channel
-    return lambda v: _on_channel(
-        scenario, same, point | {key: np.array([v])}, block_size
-    )
+def _change(turn: Turn) -> float:
+    return abs(math.log(turn.needed / turn.value))
 
 
-def _block(scenario: Scenario, point: dict[str, Floats], block_size: float) -> Cause:
-    def balance(size: float) -> float:
-        return _balance(scenario, point, size)
-
-    return Cause("block_size", block_size, _ENDLESS, balance)
-
-
-def _row(turn: Turn) -> dict[str, Any]:
+def _row(turn: Turn, unit: str) -> dict[str, Any]:
     change = f"{turn.name}: no value of it alone gives a key (now {turn.value:.4g})"
     if turn.possible:
-        change = f"{turn.name} from {turn.value:.4g} to {turn.needed:.4g}"
+        needed = f"{beyond(turn.needed, turn.value):.4g}"
+        change = f"{turn.name} from {turn.value:.4g} to {needed}{unit}"
     return {
         "cause": turn.name,
         "value": turn.value,
         "needed": turn.needed if turn.possible else None,
         "change": change,
     }
+
+
+def beyond(needed: float, value: float, digits: int = 4) -> float:
+    """Return a number rounded away from another, so that it is not too little.
+
+    Parameters
+    ----------
+    needed : float
+        What is rounded.
+    value : float
+        Where it comes from.
+    digits : int
+        That are left.
+    """
+    if needed == 0.0 or needed == value:
+        return needed
+    step = 10.0 ** (math.floor(math.log10(abs(needed))) + 1 - digits)
+    whole = math.ceil if needed > value else math.floor
+    # A number that is round already stays what it is.
+    nearest = round(needed / step)
+    if abs(needed / step - nearest) < 1e-9:
+        return nearest * step
+    return whole(needed / step) * step

@@ -19,7 +19,7 @@ from scqc.plan.pareto import fronts
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
 from scqc.plan.records import Plan
-from scqc.plan.scenario import Scenario, assumptions
+from scqc.plan.scenario import Scenario, assumptions, block_label
 
 _Y: dict[type[Settings], tuple[str, ...]] = {
     GasMap: ("attenuation_db",),
@@ -85,7 +85,10 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
         "carry more bits per use",
     )
     title = f"{PRESETS[name].title}: data against key"
-    return Plan(name, title, assumptions(at, preset, given), made, notes)
+    plan = Plan(name, title, assumptions(at, preset, given), made, notes)
+    if plan.has_key:
+        return plan
+    return replace(plan, limits=what_limits(at, max(sizes, default=0.0)))
 
 
 def plan_of(
@@ -111,15 +114,36 @@ def plan_of(
         plan = Plan(
             name, known.title, listed, made, (*known.notes, *warnings), y=_y(settings)
         )
-        if plan.has_key:
-            notes = tuple(too_small(settings, plan))
-            return replace(plan, warnings=(*plan.warnings, *notes))
-        return replace(plan, limits=what_limits(settings))
+        if not plan.has_key:
+            return replace(plan, limits=what_limits(settings))
+        notes = tuple(too_small(settings, plan))
+        return replace(
+            plan,
+            warnings=(*plan.warnings, *notes),
+            limits=_limits_of_blocks(settings, plan),
+        )
     if isinstance(settings, GasMap | ThermalMap | PassPlan):
         made, warnings = settings.curves()
         y = _Y[type(settings)]
         return Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
     raise TypeError(f"{name}: {type(settings).__name__} is no plan")
+
+
+def _limits_of_blocks(scenario: Scenario, plan: Plan) -> tuple[dict[str, Any], ...]:
+    """Return what the largest block without a key lacks, if there is such a block."""
+    keyless = {
+        curve.label
+        for curve in plan.curves
+        if not np.any(curve.arrays["key_bits_per_use"] > 0.0)
+    }
+    short = [n for n in scenario.block_sizes if n and block_label(n) in keyless]
+    if not short:
+        return ()
+    size = max(short)
+    return tuple(
+        row | {"change": f"blocks of {block_label(size)}: {row['change']}"}
+        for row in what_limits(scenario, size)
+    )
 
 
 def too_small(scenario: Scenario, plan: Plan) -> Iterator[str]:
