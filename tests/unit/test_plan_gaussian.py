@@ -337,3 +337,14 @@ def test_light_that_is_sent_through_fades_is_as_planned(gain):
     assert slope**2 / ETA == pytest.approx(
         float(link.transmittance[0, 0]), rel=8.0 * off
     )
+
+
+def test_a_pass_has_no_more_key_than_its_seconds():
+    # So many symbols that only bins and displacement tell the block from its seconds.
+    plan = make_plan("pass-cv", ["hours=7", "symbol_rate_hz=1e12", "bins=128"])
+    _, *every = plan.curves
+    for curve in every:
+        whole, parts = (
+            curve.derived[n] for n in ("pass_key_bits", "asymptotic_key_bits")
+        )
+        assert 0.5 * parts < whole <= parts
