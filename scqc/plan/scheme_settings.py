@@ -202,25 +202,26 @@ class CvScheme(Settings):
         ValueError
             Naming the settings, and what to set in their place.
         """
-        endless = "or ask for endless blocks only, block_sizes=[]"
+        endless = "ask for endless blocks only, block_sizes=[]"
+        other = f"set finite=literature with a disclosed_share, or {endless}"
         trusted = (self.trust_efficiency, self.trust_electronic)
         if self.finite == "ledger":
             if self.direction == "direct":
                 raise ValueError(
                     "direction = direct: finite = ledger counts reverse reconciliation "
-                    f"only, as the bench does; set finite=literature, {endless}"
+                    f"only, as the bench does; {other}"
                 )
             if self.trust_phase or trusted[0] != trusted[1]:
                 raise ValueError(
                     "trust_efficiency, trust_electronic, trust_phase = "
                     f"{trusted[0]}, {trusted[1]}, {self.trust_phase}: finite = ledger "
                     "trusts efficiency and electronic noise both or neither, and never "
-                    f"the phase; {endless}"
+                    f"the phase; {other}"
                 )
         if self.finite == "literature" and self.disclosed_share == 0.0:
             raise ValueError(
                 "disclosed_share = 0: finite = literature estimates from disclosed "
-                f"symbols; set disclosed_share, 0.1 for instance, {endless}"
+                f"symbols; set disclosed_share, 0.1 for instance, or {endless}"
             )
 
 
