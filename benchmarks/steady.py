@@ -66,10 +66,12 @@ class Samples:
         arrays, of more than a hundred megabytes, come and go.
         """
         start = len(self.at_s) // 4
-        at_s = np.array(self.at_s[start:])
+        at_s, rss_mb = np.array(self.at_s[start:]), self.rss_mb[program][start:]
         minute = ((at_s - at_s[0]) // _KEPT_S).astype(int)
         least = np.full(minute[-1] + 1, np.inf)
-        np.minimum.at(least, minute, self.rss_mb[program][start:])
+        np.minimum.at(least, minute, rss_mb)
+        # The last minute is not whole.
+        least = least[:-1]
         return float(np.polyfit(np.arange(least.size) * _KEPT_S / 3600.0, least, 1)[0])
 
     def waiting_slope_per_h(self) -> float:
