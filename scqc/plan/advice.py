@@ -126,11 +126,14 @@ class Place:
         Evaluates the channel of a scenario there, shape (1,).
     block_size : float
         0 is endless.
+    by_scheme : bool
+        Whether the channel also depends on the scheme, as a pass in bins does.
     """
 
     scenario: Scenario
     channel_of: Callable[[Scenario], ChannelPoints]
     block_size: float
+    by_scheme: bool = False
 
     @cached_property
     def channel(self) -> ChannelPoints:
@@ -147,7 +150,7 @@ class Place:
         """
         other = with_numbers(self.scenario, numbers)
         try:
-            moved = any(name.startswith("channel.") for name in numbers)
+            moved = self.by_scheme or any(n.startswith("channel.") for n in numbers)
             channel = self.channel_of(other) if moved else self.channel
             return _key(other, channel, self.block_size)
         except NO_ANSWER:

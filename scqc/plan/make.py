@@ -16,6 +16,7 @@ from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
 from scqc.plan.overrides import find_preset, settings_of
 from scqc.plan.pareto import fronts
+from scqc.plan.pass_advice import pass_limits
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
 from scqc.plan.records import Plan
@@ -125,7 +126,10 @@ def plan_of(
     if isinstance(settings, GasMap | ThermalMap | PassPlan):
         made, warnings = settings.curves()
         y = _Y[type(settings)]
-        return Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
+        plan = Plan(name, known.title, listed, made, (*known.notes, *warnings), y=y)
+        if isinstance(settings, PassPlan) and not plan.has_key:
+            return replace(plan, limits=pass_limits(settings, made[1:]))
+        return plan
     raise TypeError(f"{name}: {type(settings).__name__} is no plan")
 
 

@@ -10,7 +10,7 @@ mask.
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -65,6 +65,27 @@ class StationSettings(Settings):
     altitude_m: float = Field(
         default=50.0, ge=0.0, le=9000.0, description="above sea level"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Where satellite and Sun are during a pass.
+
+    Parameters
+    ----------
+    elevation_rad : ndarray, shape (n,), float64 [rad]
+        Of the satellite, geometric.
+    range_m : ndarray, shape (n,), float64 [m]
+    sun_rad : ndarray, shape (n,), float64 [rad]
+        Elevation of the Sun.
+    station_m : float
+        Height of the station [m].
+    """
+
+    elevation_rad: Floats
+    range_m: Floats
+    sun_rad: Floats
+    station_m: float
 
 
 class PassPlan(Settings):
@@ -204,15 +225,12 @@ class PassPlan(Settings):
         seen, sun = above[0], above[1][one.points]
         elevation = np.maximum(seen.elevation_rad[one.points], math.radians(0.1))
         range_m = seen.range_m[one.points]
-        channel = self._channel(elevation, range_m, sun, above[2])
+        channel = self._channel(Flight(elevation, range_m, sun, above[2]))
         scenario = self.scenario
         values = Values(self.scheme, {}, elevation.shape)
         each = rates_on(scenario, channel, values, (0.0,))
         symbols = self.symbol_rate_hz * self.step_s * elevation.size
-        scheme = self.scheme
-        unbinned = isinstance(scheme, CvScheme) and scheme.fading == "unbinned"
-        bins = 1 if unbinned else self.bins
-        block = one_block(channel, self._uses(values, channel), bins)
+        block = self._merged(channel)
         whole = rates_on(scenario, block, Values(self.scheme, {}, (1,)), (symbols,))
         rate = self.symbol_rate_hz
         payload = next(v for n, v in each.columns.items() if n in _PAYLOADS)
@@ -233,6 +251,7 @@ class PassPlan(Settings):
             "max_elevation_deg": math.degrees(one.max_elevation_rad),
             "min_range_km": 1e-3 * one.min_range_m,
             "block_symbols": symbols,
+            "station_altitude_m": above[2],
             "pass_key_bits": max(0.0, math.floor(balance)),
             "asymptotic_key_bits": float(arrays["key_bits_per_s"].sum()) * self.step_s,
             "pass_classical_bits": float(payload.sum()) * rate * self.step_s,
@@ -240,29 +259,40 @@ class PassPlan(Settings):
         }
         return Curve(label, "time_s", arrays, derived), channel.warnings
 
-    def _uses(self, values: Values, channel: ChannelPoints) -> Uses:
-        """Return what every second adds to the block, displaced for that second."""
-        if isinstance(self.scheme, CvScheme):
-            return decoded_uses(self.scheme, values, channel)
-        return uses_of(channel.nodes, channel.weights)
+    def block(self, flight: Flight) -> ChannelPoints:
+        """Return a pass as the channel of one block, shape (1,).
 
-    def _channel(
-        self, elevation: Floats, range_m: Floats, sun: Floats, station_m: float
-    ) -> ChannelPoints:
-        """Evaluate the channel along a pass; elevations are geometric."""
-        zenith = 0.5 * math.pi - elevation
+        Parameters
+        ----------
+        flight : Flight
+        """
+        return self._merged(self._channel(flight))
+
+    def _merged(self, channel: ChannelPoints) -> ChannelPoints:
+        """Merge seconds into bins; every second is displaced for itself."""
+        scheme = self.scheme
+        if not isinstance(scheme, CvScheme):
+            uses = uses_of(channel.nodes, channel.weights)
+            return one_block(channel, uses, self.bins)
+        values = Values(scheme, {}, channel.transmittance.shape)
+        bins = 1 if scheme.fading == "unbinned" else self.bins
+        return one_block(channel, decoded_uses(scheme, values, channel), bins)
+
+    def _channel(self, flight: Flight) -> ChannelPoints:
+        """Evaluate the channel along a pass."""
+        zenith, range_m = 0.5 * math.pi - flight.elevation_rad, flight.range_m
         # The height over a round Earth that has this range at this elevation.
-        low = EARTH_RADIUS_M + station_m
+        low = EARTH_RADIUS_M + flight.station_m
         far = np.sqrt(low**2 + range_m**2 + 2.0 * low * range_m * np.cos(zenith))
         arrays = {
             "zenith_deg": np.degrees(zenith),
             "altitude_km": 1e-3 * (far - EARTH_RADIUS_M),
-            "station_altitude_m": np.full(zenith.shape, station_m),
+            "station_altitude_m": np.full(zenith.shape, flight.station_m),
         }
         if self.sky_by_sun:
             night = "dark-night" if self.channel.sky == "dark-night" else "night"
             wave_m = 1e-9 * self.channel.wavelength_nm
-            bright = sunlit_radiance(sun, wave_m, night)
+            bright = sunlit_radiance(flight.sun_rad, wave_m, night)
             arrays["sky_radiance_w_per_m2_um_sr"] = bright
         straight = self.channel.model_copy(update={"elongation": "none"})
         return channel_points(straight, Values(straight, arrays, zenith.shape))

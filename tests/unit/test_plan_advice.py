@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scqc.plan import advice as plan_advice
+from scqc.plan import pass_advice
 from scqc.plan.advice import beyond, what_limits
 from scqc.plan.evaluate import evaluate_points
 from scqc.plan.make import make_front, make_plan
@@ -119,6 +120,29 @@ def test_a_block_without_a_key_is_told_what_it_lacks(monkeypatch):
         size = factor * needed
         found = key_at("fiber-metro", ["length_km=10", f"block_sizes=[{size}]"], size)
         assert (found > 0.0) is key
+
+
+@pytest.mark.parametrize(
+    ("preset", "setting", "worse", "others"),
+    [
+        ("pass-dv", "misalignment", 0.2, ()),
+        ("pass-cv", "excess_noise_snu", 0.5, ("fading_nodes=8",)),
+    ],
+)
+def test_passes_without_a_key_say_what_they_lack(
+    preset, setting, worse, others, monkeypatch
+):
+    only(monkeypatch, preset.rpartition("-")[2], setting)
+    monkeypatch.setattr(pass_advice, "_POINTS", 1000)
+    few = ["hours=7", "step_s=60", *others]
+    plan = make_plan(preset, [*few, f"{setting}={worse}"])
+    row = next(r for r in plan.limits if r["cause"] == f"scheme.{setting}")
+    assert row["at"]["pass"] in {curve.label for curve in plan.curves}
+    assert f"from {worse} to" in row["change"]
+    for factor, key in ((0.97, True), (1.03, False)):
+        again = make_plan(preset, [*few, f"{setting}={factor * row['needed']}"])
+        flown = next(c for c in again.curves if c.label == row["at"]["pass"])
+        assert (flown.derived["pass_key_bits"] > 0.0) is key
 
 
 def test_a_front_without_a_key_says_why(monkeypatch):
