@@ -298,8 +298,12 @@ class SlantRadioChannel(Settings):
     atmosphere: AtmosphereName = Field(
         default="mean-annual-global", description="ITU-R P.835-6"
     )
-    vapour_g_per_m3: float = Field(
-        default=7.5, ge=0.0, le=50.0, description="at sea level, of mean-annual-global"
+    vapour_g_per_m3: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=50.0,
+        description="at sea level, of mean-annual-global; absent: 7.5 there, and what "
+        "the other atmospheres have",
     )
     sky_k: float = Field(
         default=2.725, ge=0.0, le=1e4, description="behind an upper sender: space"

@@ -104,7 +104,9 @@ def _through_air(
     settings: SlantRadioChannel, values: Values
 ) -> tuple[Floats, Floats, Floats]:
     """Return length of the ray [m], loss by gas [dB], photons of the air [1]."""
-    names = ("frequency_hz", "lower_km", "altitude_km", "zenith_deg", "vapour_g_per_m3")
+    names = ["frequency_hz", "lower_km", "altitude_km", "zenith_deg"]
+    if values.vapour_g_per_m3 is not None:
+        names.append("vapour_g_per_m3")
     rows = np.stack([values.full(name).ravel() for name in names], axis=1)
     down = settings.direction_of_light == "down"
     found = [_ray(settings.atmosphere, down, tuple(row.tolist())) for row in rows]
@@ -118,12 +120,12 @@ def _ray(
     name: AtmosphereName, down: bool, row: tuple[float, ...]
 ) -> tuple[float, float, float]:
     """Return length [km], loss [dB] and photons of one ray; points come again."""
-    frequency_hz, lower_km, upper_km, zenith_deg, vapour = row
+    frequency_hz, lower_km, upper_km, zenith_deg, *vapour = row
     path = SlantPath(
         math.radians(90.0 - zenith_deg),
         start_km=lower_km,
         end_km=upper_km,
-        atmosphere=Atmosphere(name, vapour),
+        atmosphere=Atmosphere(name, *vapour),
         fast=True,
     )
     found = slant_emission(frequency_hz, path)

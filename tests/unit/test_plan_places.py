@@ -119,6 +119,8 @@ def test_every_atmosphere_can_be_chosen():
             [f"atmosphere={name}", "fast=true", "frequencies=4", "distances=3"],
         )
         assert np.isfinite(plan.curves[0].arrays["frequency_hz"]).all()
+        found = only("thz-slant", f"atmosphere={name}", "altitude_km=25")
+        assert 0.0 < found["transmittance"][0] < 1.0
 
 
 def brute_force(spans, worth):
