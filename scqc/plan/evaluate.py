@@ -287,31 +287,44 @@ def _columns(found: Evaluated, x: str) -> dict[str, Floats]:
 def _derived(
     scenario: Scenario, size: float, x: Floats, balance: Floats
 ) -> dict[str, Any]:
-    """Return where the key ends, and what else there is at that point."""
+    """Return where the key ends and begins, and what else there is where it ends."""
     variable = scenario.sweep.variable
     name = f"secure_{variable.rpartition('.')[2]}"
-    best = int(np.argmax(balance))
-    top = {"highest_key_bits_per_use": max(0.0, float(balance[best]))}
-    edges = np.nonzero((balance[:-1] > 0.0) & (balance[1:] <= 0.0))[0]
-    if not edges.size:
+    top = {"highest_key_bits_per_use": max(0.0, float(np.max(balance)))}
+    # Which way it was swept does not matter.
+    order = np.argsort(x, kind="stable")
+    x, some = x[order], (balance > 0.0)[order]
+    begins = np.nonzero(~some[:-1] & some[1:])[0]
+    ends = np.nonzero(some[:-1] & ~some[1:])[0]
+    start: dict[str, Any] = {}
+    if begins.size:
+        edge = (float(x[begins[-1] + 1]), float(x[begins[-1]]))
+        start = {f"{name}_from": _edge(scenario, size, edge)}
+    if not ends.size or some[-1]:
         # A key up to the end of the sweep, or none at all.
-        end = float(x[-1]) if balance[-1] > 0.0 else None
-        return {name: None, f"{name}_at_least": end, **top}
-    low, high = float(x[edges[-1]]), float(x[edges[-1] + 1])
-    for _ in range(_ZOOMS):
-        between = np.linspace(low, high, _PER_ZOOM)
-        near = evaluate_points(scenario, {variable: between}, (size,))
-        last = int(np.nonzero(near.balance_bits[size] > 0.0)[0].max(initial=0))
-        last = min(last, _PER_ZOOM - 2)
-        low, high = float(between[last]), float(between[last + 1])
-    at = evaluate_points(scenario, {variable: np.array([low])}, (size,))
+        end = float(x[-1]) if some[-1] else None
+        return {name: None, f"{name}_at_least": end, **start, **top}
+    last = _edge(scenario, size, (float(x[ends[-1]]), float(x[ends[-1] + 1])))
+    at = evaluate_points(scenario, {variable: np.array([last])}, (size,))
     there: dict[str, Any] = {
         k: float(at.columns[k][0])
         for k in ("classical_bits_per_use", "payload_bits_per_use")
         if k in at.columns
     }
     there["loss_db"] = float(at.channel.total_loss_db[0])
-    return {name: low, **there, **top}
+    return {name: last, **start, **there, **top}
+
+
+def _edge(scenario: Scenario, size: float, between: tuple[float, float]) -> float:
+    """Return the last value with a key on the way from one with to one without."""
+    inside, outside = between
+    for _ in range(_ZOOMS):
+        tried = np.linspace(inside, outside, _PER_ZOOM)
+        near = evaluate_points(scenario, {scenario.sweep.variable: tried}, (size,))
+        last = int(np.nonzero(near.balance_bits[size] > 0.0)[0].max(initial=0))
+        last = min(last, _PER_ZOOM - 2)
+        inside, outside = float(tried[last]), float(tried[last + 1])
+    return inside
 
 
 def part_of(part: str, arrays: dict[str, Floats]) -> dict[str, Floats]:

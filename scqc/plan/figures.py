@@ -97,7 +97,8 @@ def _rates(axis: Axes, plan: Plan) -> None:
         other = first.arrays[plan.y[1]]
         other = np.where(other > 0.0, other, np.nan)
         label = _words(plan.y[1].removesuffix("_bits_per_use"))
-        axis.plot(first.arrays[first.x], other, "--", color="#444444", label=label)
+        line = "s" if other.size == 1 else "--"
+        axis.plot(first.arrays[first.x], other, line, color="#444444", label=label)
     axis.set_yscale("log")
     if np.isfinite(lowest):
         axis.set_ylim(bottom=max(lowest, 1e-7))
@@ -109,11 +110,13 @@ def _rates(axis: Axes, plan: Plan) -> None:
 def _losses(axis: Axes, curve: Curve) -> None:
     x = curve.arrays[curve.x]
     parts = [n for n in curve.arrays if n.startswith("loss_") and n != "loss_db"]
-    axis.plot(x, curve.arrays["loss_db"], color="#1a1a1a", lw=1.8, label="total")
+    # A line of one point shows nothing.
+    line = "o" if x.size == 1 else "-"
+    axis.plot(x, curve.arrays["loss_db"], line, color="#1a1a1a", lw=1.8, label="total")
     for name, colour in zip(parts, _COLOURS * 3, strict=False):
         if np.any(curve.arrays[name] > 1e-4):
             label = _words(name.removeprefix("loss_").removesuffix("_db"))
-            axis.plot(x, curve.arrays[name], color=colour, label=label)
+            axis.plot(x, curve.arrays[name], line, color=colour, label=label)
     if (
         np.max(curve.arrays["loss_db"]) / max(np.min(curve.arrays["loss_db"]), 1e-6)
         > 50

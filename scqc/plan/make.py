@@ -18,7 +18,7 @@ from scqc.plan.overrides import find_preset, settings_of
 from scqc.plan.pareto import fronts
 from scqc.plan.pass_advice import pass_limits
 from scqc.plan.passes import PassPlan
-from scqc.plan.presets import PRESETS
+from scqc.plan.presets import PRESETS, Preset
 from scqc.plan.records import Plan
 from scqc.plan.scenario import Scenario, assumptions, block_label
 
@@ -80,12 +80,13 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     at = settings.at(value)
     sizes = [n for n in settings.block_sizes if n]
     made = fronts(at, value, max(sizes, default=0.0))
+    known = _as_changed(PRESETS[name], at, given)
     notes = (
-        *PRESETS[name].notes,
+        *known.notes,
         "divided transmission sends the same alphabet of data; a larger alphabet would "
         "carry more bits per use",
     )
-    title = f"{PRESETS[name].title}: data against key"
+    title = f"{known.title}: data against key"
     plan = Plan(name, title, assumptions(at, preset, given), made, notes)
     if plan.has_key:
         return plan
@@ -108,7 +109,7 @@ def plan_of(
     given : set of str
         Dotted keys that the user set.
     """
-    known = PRESETS[name]
+    known = _as_changed(PRESETS[name], settings, given)
     listed = assumptions(settings, preset, given)
     if isinstance(settings, Scenario):
         made, warnings = curves(settings)
@@ -131,6 +132,20 @@ def plan_of(
             return replace(plan, limits=pass_limits(settings, made[1:]))
         return plan
     raise TypeError(f"{name}: {type(settings).__name__} is no plan")
+
+
+def _as_changed(preset: Preset, settings: Settings, given: set[str]) -> Preset:
+    """Return title and notes that do not speak for what the user set."""
+    sweep = getattr(settings, "sweep", None)
+    swept = {"block_sizes", sweep.variable if sweep is not None else ""}
+    changed = sorted(k for k in given - swept if not k.startswith("sweep."))
+    if not changed:
+        return preset
+    return replace(
+        preset,
+        title=f"{preset.title}, changed in {', '.join(changed)}",
+        notes=tuple(f"of the preset, unchanged: {note}" for note in preset.notes),
+    )
 
 
 def _limits_of_blocks(scenario: Scenario, plan: Plan) -> tuple[dict[str, Any], ...]:

@@ -7,14 +7,19 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy.signal import find_peaks
 
 from scqc.core.settings import Settings
+from scqc.core.units import PLANCK_J_S
 from scqc.plan.channel_settings import AtmosphereName
-from scqc.plan.records import Curve
+from scqc.plan.records import Curve, Floats
 from sim_backends.propagation.atmospheres import Atmosphere
 from sim_backends.propagation.refraction import SlantPath
 from sim_backends.propagation.slant_path import cumulative_attenuation_db
-from sim_backends.propagation.thermal import thermal_photons
+from sim_backends.propagation.thermal import BOLTZMANN_J_PER_K, thermal_photons
+
+#: What a window's loss in dB is less than that of the lines beside it, in powers of 10.
+_WINDOW_DECADES = 0.5
 
 
 class GasMap(Settings):
@@ -76,6 +81,7 @@ class GasMap(Settings):
         derived = {
             "least_to_space_db": float(loss[best, -1]),
             "least_to_space_hz": float(frequency[best]),
+            "windows_hz": _windows(frequency, loss[:, -1]),
         }
         warnings: tuple[str, ...] = ()
         if self.highest_hz > 350e9:
@@ -83,6 +89,12 @@ class GasMap(Settings):
                 "P.676 above 350 GHz: windows are uncertain to 30 %, lines to 2 %",
             )
         return (Curve("frequency_hz", "frequency_hz", arrays, derived),), warnings
+
+
+def _windows(frequency_hz: Floats, loss_db: Floats) -> list[float]:
+    """Return frequencies between lines where least is lost [Hz]."""
+    deepest, _ = find_peaks(-np.log10(loss_db), prominence=_WINDOW_DECADES)
+    return [float(frequency_hz[i]) for i in deepest]
 
 
 class ThermalMap(Settings):
@@ -109,12 +121,9 @@ class ThermalMap(Settings):
         made = []
         for temperature in self.temperatures_k:
             photons = thermal_photons(frequency, temperature)
-            below = np.nonzero(photons < 1.0)[0]
-            derived = {
-                "below_one_photon_hz": float(frequency[below[0]])
-                if below.size
-                else None
-            }
+            # One photon: h f = k T ln 2.
+            one = BOLTZMANN_J_PER_K * temperature * math.log(2.0) / PLANCK_J_S
+            derived = {"below_one_photon_hz": one}
             arrays = {"frequency_hz": frequency, "thermal_photons": photons}
             made.append(Curve(f"{temperature:g} K", "frequency_hz", arrays, derived))
         return tuple(made), ()

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scqc.core.figure_style import as_address
 from scqc.core.html_page import document, rows, sections, table, text
 from scqc.core.provenance import software_version, utc_now
 from scqc.plan.figures import plan_figure, said
-from scqc.plan.records import Plan
+from scqc.plan.records import Curve, Plan
 from scqc.store.files import write_atomically
 
 
@@ -52,6 +54,9 @@ def page(plan: Plan) -> str:
 
 def verdict(plan: Plan) -> str:
     """Return a plan in one sentence."""
+    if not plan.has_key:
+        first = plan.limits[0]["change"] if plan.limits else "see the notes"
+        return f"{plan.title}: no key anywhere. Nearest: {first}."
     if plan.y[0] == "key_bits":
         total = plan.curves[0].derived
         return (
@@ -60,23 +65,33 @@ def verdict(plan: Plan) -> str:
         )
     if plan.y[0] != "key_bits_per_use":
         return f"{plan.title}."
-    ends = []
-    for curve in plan.curves:
-        name = next((n for n in curve.derived if n.startswith("secure_")), "")
-        if curve.derived.get(name) is not None:
-            ends.append(f"{curve.label}: {said(name)} {curve.derived[name]:.4g}")
-    if ends:
-        return f"{plan.title}; {'; '.join(ends)}."
-    if plan.has_key:
-        return f"{plan.title}; a key at the end of the sweep too."
-    first = plan.limits[0]["change"] if plan.limits else "see the notes"
-    return f"{plan.title}: no key anywhere. Nearest: {first}."
+    ends = [f"{curve.label}: {_reach(curve)}" for curve in plan.curves]
+    return f"{plan.title}; {'; '.join(ends)}."
+
+
+def _reach(curve: Curve) -> str:
+    """Say from where to where a curve has a key."""
+    key = curve.arrays["key_bits_per_use"]
+    if not np.any(key > 0.0):
+        return "no key"
+    if key.size == 1:
+        return f"{key[0]:.4g} bit per use"
+    name = f"secure_{curve.x}"
+    if name not in curve.derived:
+        return f"up to {np.max(key):.4g} bit per use"
+    start, end = curve.derived.get(f"{name}_from"), curve.derived[name]
+    says = said(name) if start is None else f"{said(name)} from {start:.4g}"
+    if end is not None:
+        return f"{says} to {end:.4g}" if start is not None else f"{says} {end:.4g}"
+    return f"{says} to the end of the sweep, {np.max(curve.arrays[curve.x]):.4g}"
 
 
 def number(value: Any) -> str:
     """Return a value for a table; numbers with six digits."""
     if value is None:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(number(one) for one in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,93 @@
+"""Where a key begins and ends, and how a plan says so."""
+
+import numpy as np
+import pytest
+
+from scqc.plan.evaluate import curves, evaluate_points
+from scqc.plan.figures import plan_figure
+from scqc.plan.make import make_front, make_plan
+from scqc.plan.overrides import settings_of
+from scqc.plan.report import verdict
+
+ENDLESS = "block_sizes=[]"
+
+
+def balance(scenario, value):
+    point = {scenario.sweep.variable: np.array([value])}
+    return float(evaluate_points(scenario, point, (0.0,)).balance_bits[0.0][0])
+
+
+def test_a_sweep_downwards_finds_the_same_end():
+    ends = []
+    for start, stop in ((0, 80), (80, 0)):
+        changes = [ENDLESS, f"sweep.start={start}", f"sweep.stop={stop}"]
+        scenario, _, _ = settings_of("fiber-metro", changes)
+        (curve,), _ = curves(scenario)
+        ends.append(curve.derived["secure_length_km"])
+    assert ends[0] == pytest.approx(ends[1], abs=1e-4)
+    assert balance(scenario, ends[1] - 1e-3) > 0.0 >= balance(scenario, ends[1] + 1e-3)
+
+
+def test_where_the_key_begins_is_said_too():
+    sweep = ["sweep.variable=scheme.efficiency", "sweep.start=0.1", "sweep.stop=1"]
+    scenario, _, _ = settings_of("fiber-metro", ["length_km=25", ENDLESS, *sweep])
+    (curve,), _ = curves(scenario)
+    begins = curve.derived["secure_efficiency_from"]
+    assert curve.derived["secure_efficiency"] is None
+    assert curve.derived["secure_efficiency_at_least"] == 1.0
+    assert balance(scenario, begins - 1e-4) <= 0.0 < balance(scenario, begins + 1e-4)
+
+
+def test_the_verdict_leaves_no_curve_out():
+    plan = make_plan("fiber-metro", ["sweep.stop=20", "block_sizes=[1e9, 1e5]"])
+    said = verdict(plan)
+    assert "inf: secure length [km] to the end of the sweep, 20" in said
+    assert "1e9: " in said
+    assert "100000: no key" in said
+    one = verdict(make_plan("fiber-metro", ["length_km=10", ENDLESS]))
+    assert "inf: 0." in one
+    assert "bit per use" in one
+    assert "simultaneous: up to" in verdict(make_front("fiber-metro", [], 10.0))
+
+
+def test_a_figure_of_one_point_shows_it(monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    original = Axes.plot
+
+    def plot(axis, x, y, *style, **more):
+        drawn.append((np.size(x), style))
+        return original(axis, x, y, *style, **more)
+
+    monkeypatch.setattr(Axes, "plot", plot)
+    plan_figure(make_plan("fiber-metro", ["length_km=10", ENDLESS]))
+    assert len(drawn) >= 4
+    assert all(n == 1 and style[0] in {"o", "s"} for n, style in drawn)
+
+
+def test_one_photon_is_where_it_is_and_not_on_the_grid():
+    plan = make_plan("review-fig5", ["frequencies=5"])
+    found = {c.label: c.derived["below_one_photon_hz"] for c in plan.curves}
+    # h f = k T ln 2.
+    assert found["296 K"] == pytest.approx(4.275e12, rel=1e-3)
+    assert found["300 K"] == pytest.approx(4.333e12, rel=1e-3)
+    assert found["0.02 K"] == pytest.approx(2.89e8, rel=1e-3)
+
+
+def test_windows_of_air_lie_between_its_lines():
+    derived = make_plan("review-fig4", ["fast=true"]).curves[0].derived
+    windows = np.array(derived["windows_hz"])
+    # Between the lines of water at 183 and 325 GHz, and beyond that.
+    assert np.any((windows > 200e9) & (windows < 300e9))
+    assert np.any((windows > 330e9) & (windows < 370e9))
+
+
+def test_notes_and_title_do_not_speak_for_what_was_changed():
+    plain = make_plan("fiber-metro", ["length_km=10", ENDLESS])
+    assert any(note.startswith("excess noise: ") for note in plain.warnings)
+    assert "changed" not in plain.title
+    changes = ["length_km=10", "excess_noise_snu=0.02", ENDLESS]
+    changed = make_plan("fiber-metro", changes)
+    assert not any(note.startswith("excess noise: ") for note in changed.warnings)
+    assert changed.title.endswith("changed in scheme.excess_noise_snu")
