@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,13 @@ def plan(
         typer.Option(
             help="Data rate against key rate at this value of the swept variable, "
             "beside divided transmission."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="How far the key reaches over NAME=START:STOP:POINTS[:log], in place "
+            "of one sweep."
         ),
     ] = None,
     grid: Annotated[
@@ -83,14 +91,7 @@ def plan(
             show(_sweep(whole, results.resolve(), workers, as_json), as_json)
             return
         _no_grid(optimise=optimise, processes=processes, dask=dask, chunk=chunk_points)
-        from scqc.plan.make import make_plan
-
-        if front is None:
-            made = make_plan(preset, changes or ())
-        else:
-            from scqc.plan.make import make_front
-
-            made = make_front(preset, changes or (), front)
+        made = _made(preset, changes or (), front, against)
         written = _write(made, out)
         if write_config is not None:
             from scqc.runs.plan_bench import write_lab_config
@@ -105,6 +106,18 @@ def plan(
             typer.echo(f"written: {file}")
     if not made.has_key:
         raise typer.Exit(_NO_KEY)
+
+
+def _made(
+    preset: str, changes: Sequence[str], front: float | None, against: str | None
+) -> Plan:
+    from scqc.plan.make import make_front, make_plan, make_reach
+
+    if front is not None:
+        return make_front(preset, changes, front)
+    if against is not None:
+        return make_reach(preset, changes, against)
+    return make_plan(preset, changes)
 
 
 def _no_grid(**given: object) -> None:

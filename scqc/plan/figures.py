@@ -54,6 +54,8 @@ def plan_figure(plan: Plan, kind: str = "svg") -> bytes:
             _thermal(figure.subplots(), plan)
         elif plan.curves[0].label == "simultaneous":
             _front(figure.subplots(), plan)
+        elif plan.y[0].startswith("secure_"):
+            _reach(figure.subplots(), plan)
         elif plan.y[0] == "key_bits":
             _passes(figure, plan)
         else:
@@ -167,6 +169,23 @@ def _front(axis: Axes, plan: Plan) -> None:
     axis.set_xlabel("data [bit per use]")
     axis.set_ylabel("key [bit per use]")
     axis.set_ylim(bottom=0.0)
+    axis.legend()
+
+
+def _reach(axis: Axes, plan: Plan) -> None:
+    for curve, colour in zip(plan.curves, _COLOURS * 3, strict=False):
+        x, y = curve.arrays[curve.x], curve.arrays[plan.y[0]]
+        axis.plot(x, y, ".-", color=colour, label=f"N = {curve.label}")
+        beyond = curve.arrays["beyond_sweep"] > 0.0
+        if np.any(beyond):
+            label = "the sweep ends before the key"
+            axis.plot(x[beyond], y[beyond], "^", color=colour, label=label)
+    every = np.concatenate([c.arrays[plan.y[0]] for c in plan.curves])
+    every = every[np.isfinite(every)]
+    if every.size and every.min() > 0.0 and every.max() > 50.0 * every.min():
+        axis.set_yscale("log")
+    _x_axis(axis, plan.curves[0])
+    axis.set_ylabel(said(plan.y[0]))
     axis.legend()
 
 

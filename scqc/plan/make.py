@@ -19,6 +19,7 @@ from scqc.plan.pareto import fronts
 from scqc.plan.pass_advice import pass_limits
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS, Preset
+from scqc.plan.reach import axis_of, reaches
 from scqc.plan.records import Plan
 from scqc.plan.scenario import Scenario, assumptions, block_label
 
@@ -91,6 +92,36 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     if plan.has_key:
         return plan
     return replace(plan, limits=what_limits(at, max(sizes, default=0.0)))
+
+
+def make_reach(name: str, changes: Sequence[str], over: str) -> Plan:
+    """Return how far a key reaches, over another number.
+
+    Parameters
+    ----------
+    name : str
+        Of a preset with a sweep.
+    changes : sequence of str
+        ``key=value``.
+    over : str
+        ``NAME=START:STOP:POINTS``, and ``:log`` if wanted.
+
+    Raises
+    ------
+    PlanSettingsError
+        If the preset has no sweep, or the number is none of its.
+    """
+    settings, preset, given = settings_of(name, changes)
+    if not isinstance(settings, Scenario):
+        limit = "has no sweep in which a key could end"
+        raise PlanSettingsError([ConfigProblem(name, "", "--against", over, limit)])
+    axis = axis_of(settings, over)
+    known = _as_changed(PRESETS[name], settings, given)
+    swept = settings.sweep.variable.rpartition(".")[2]
+    title = f"{known.title}: reach over {axis.variable.rpartition('.')[2]}"
+    listed = assumptions(settings, preset, given)
+    y = (f"secure_{swept}",)
+    return Plan(name, title, listed, reaches(settings, axis), known.notes, y=y)
 
 
 def plan_of(

@@ -115,7 +115,12 @@ class Plan:
 
 
 #: Arrays that are a key rate.
-KEYS = ("key_bits_per_use", "key_bits_per_s", "key_bits")
+KEYS = (
+    "key_bits_per_use",
+    "key_bits_per_s",
+    "key_bits",
+    "highest_key_bits_per_use",
+)
 
 
 def _listed(values: Floats) -> Any:
