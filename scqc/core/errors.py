@@ -183,6 +183,7 @@ class ModelRangeError(ScqcError, ValueError):
             f"{high:g}{': ' if why else ''}{why}; nearest valid value {self.nearest:g}"
         )
         self.quantity, self.value, self.limits = quantity, value, limits
+        self.why = why
 
 
 class OrbitError(ScqcError, ValueError):

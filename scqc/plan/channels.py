@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from scqc.core.errors import ModelRangeError
 from scqc.core.units import LIGHT_SPEED_M_PER_S
 from scqc.plan.channel_settings import (
     ChannelSettings,
@@ -78,7 +79,7 @@ def _radio(settings: RadioChannel, values: Values) -> ChannelPoints:
     if np.any(friis_value > FRIIS_WARNING):
         warnings.append(
             f"near field: Friis' law would give up to {float(np.max(friis_value)):.3g}"
-            "; the apertures couple as Gaussian beams do"
+            f"; {_IN_THE_NEAR_FIELD[settings.coupling]}"
         )
     if settings.medium == "air":
         path_km = 1e-3 * np.asarray(values.distance_m)
@@ -102,6 +103,13 @@ def _radio(settings: RadioChannel, values: Values) -> ChannelPoints:
     )
 
 
+_IN_THE_NEAR_FIELD = {
+    "gaussian": "the apertures couple as Gaussian beams do",
+    "friis-saturated": "1 - exp(-Friis) stands for it, which no aperture does",
+    "friis": "it is good to a few per cent at best",
+}
+
+
 def _aperture(
     settings: RadioChannel, values: Values, frequency_hz: Floats
 ) -> tuple[Floats, Floats]:
@@ -112,6 +120,7 @@ def _aperture(
     gains = (antenna_gain(frequency_hz, values.waist_m), received)
     ratio = friis_ratio(frequency_hz, values.distance_m, gains)
     if settings.coupling == "friis":
+        _check_far(values, ratio)
         return friis(frequency_hz, values.distance_m, gains), ratio
     if settings.coupling == "friis-saturated":
         return near_field_safe(frequency_hz, values.distance_m, gains), ratio
@@ -119,6 +128,23 @@ def _aperture(
     wave_m = LIGHT_SPEED_M_PER_S / frequency_hz
     spot = spot_radius_m(values.waist_m, wave_m, values.distance_m, curvature)
     return centred_transmittance(values.aperture_radius_m, spot), ratio
+
+
+def _check_far(values: Values, ratio: Floats) -> None:
+    """Refuse Friis' law where it would give more than all of the light."""
+    shape = values.shape
+    near = np.broadcast_to(ratio, shape).ravel()
+    i = int(np.argmax(near))
+    if near[i] > 1.0:
+        distance_m = float(values.full("distance_m").ravel()[i])
+        # The law falls with the square of the distance.
+        far_m = 1.0001 * distance_m * math.sqrt(float(near[i]))
+        raise ModelRangeError(
+            "distance_m with coupling = friis",
+            distance_m,
+            (far_m, math.inf),
+            "near field; take coupling = gaussian or friis-saturated, or go farther",
+        )
 
 
 def _gas(

@@ -14,6 +14,7 @@ from scqc.plan.advice import least_block, what_limits
 from scqc.plan.coexistence import FrontScenario
 from scqc.plan.evaluate import curves
 from scqc.plan.maps import GasMap, ThermalMap
+from scqc.plan.outside import in_degrees
 from scqc.plan.overrides import find_preset, settings_of
 from scqc.plan.pareto import fronts
 from scqc.plan.pass_advice import pass_limits
@@ -51,6 +52,7 @@ def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
     return plan_of(name, settings, preset, given)
 
 
+@in_degrees()
 def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     """Return data rate against key rate, simultaneous and divided.
 
@@ -94,6 +96,7 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     return replace(plan, limits=what_limits(at, max(sizes, default=0.0)))
 
 
+@in_degrees()
 def make_reach(name: str, changes: Sequence[str], over: str) -> Plan:
     """Return how far a key reaches, over another number.
 
@@ -124,6 +127,7 @@ def make_reach(name: str, changes: Sequence[str], over: str) -> Plan:
     return Plan(name, title, listed, reaches(settings, axis), known.notes, y=y)
 
 
+@in_degrees()
 def plan_of(
     name: str, settings: Settings, preset: dict[str, Any], given: set[str]
 ) -> Plan:

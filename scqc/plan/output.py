@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scqc.core.errors import CaptureError
+from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.plan.figures import plan_figure
 from scqc.plan.records import Plan
 from scqc.plan.report import write_report
@@ -29,13 +29,17 @@ def write_all(folder: Path, plan: Plan) -> list[Path]:
 
     Raises
     ------
+    PlanSettingsError
+        If there cannot be such a folder.
     CaptureError
         If a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CaptureError(f"{folder}: no folder can be made there: {error}") from error
+        limit = f"no folder can be made there: {error}"
+        problem = ConfigProblem("plan", "", "--out", str(folder), limit)
+        raise PlanSettingsError([problem]) from error
     files = [folder / name for name in ("report.html", "figure.png", "plan.json")]
     report, figure, whole = files
     write_report(report, plan)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from scqc.core.errors import ModelRangeError, ProtocolAbort
@@ -40,3 +42,26 @@ def answered(
                 waiting += [slice(middle, part.stop), slice(part.start, middle)]
         else:
             yield part, found
+
+
+@contextmanager
+def in_degrees() -> Iterator[None]:
+    """Say angles as settings have them, where a model refuses one in radians.
+
+    Raises
+    ------
+    ModelRangeError
+        With value and range in degrees.
+    """
+    try:
+        yield
+    except ModelRangeError as error:
+        if "[rad]" not in error.quantity:
+            raise
+        low, high = (math.degrees(limit) for limit in error.limits)
+        raise ModelRangeError(
+            error.quantity.replace("[rad]", "[deg]"),
+            math.degrees(error.value),
+            (low, high),
+            error.why,
+        ) from error

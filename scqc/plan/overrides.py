@@ -233,7 +233,12 @@ def _problems(
     name: str, error: ValidationError, known: Mapping[str, FieldInfo]
 ) -> list[ConfigProblem]:
     found = []
-    for one in error.errors(include_url=False):
+    reasons = error.errors(include_url=False)
+    # Items that are refused are missing from their list; that is said once.
+    inner = {one["loc"][:n] for one in reasons for n in range(len(one["loc"]))}
+    for one in reasons:
+        if one["loc"] in inner:
+            continue
         # A union's location also names its member.
         parts = [str(part) for part in one["loc"]]
         place = ".".join(parts)
@@ -245,12 +250,18 @@ def _problems(
         field = known.get(place)
         limits = _range(field) if field is not None else ""
         value = one["input"]
+        bounds = [v for k, v in one.get("ctx", {}).items() if k in _BOUNDS]
+        if bounds and not limits:
+            message += f"; nearest valid value {bounds[0]:g}"
         if limits and isinstance(value, int | float):
             message = f"{limits}; nearest valid value {_nearest(field, value):g}"
         shown = "as it stands" if isinstance(value, dict) else _shown(value)
         table, _, key = place.rpartition(".")
         found.append(ConfigProblem(name, table, key or "settings", shown, message))
     return found
+
+
+_BOUNDS = ("ge", "gt", "le", "lt")
 
 
 def _bounds(field: FieldInfo | None) -> tuple[float, float, bool, bool]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scqc.core.errors import CaptureError
+from scqc.core.errors import CaptureError, ConfigProblem, PlanSettingsError
 from scqc.plan.evaluate import evaluate_points
 from scqc.plan.grids import Grid, check_grid
 from scqc.plan.optimise import optimise_points
@@ -116,7 +116,7 @@ def run_sweep(grid: Grid, folder: Path, workers: Workers) -> Iterator[SweepState
     Raises
     ------
     PlanSettingsError
-        If the grid does not fit the scenario.
+        If the grid does not fit the scenario, or there cannot be such a folder.
     CaptureError
         If a file cannot be written.
     """
@@ -124,7 +124,9 @@ def run_sweep(grid: Grid, folder: Path, workers: Workers) -> Iterator[SweepState
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CaptureError(f"{folder}: no folder can be made there: {error}") from error
+        limit = f"no folder can be made there: {error}"
+        problem = ConfigProblem("plan", "", "--results", str(folder), limit)
+        raise PlanSettingsError([problem]) from error
     state = SweepState(grid.n_chunks)
     missing = []
     for chunk in range(grid.n_chunks):

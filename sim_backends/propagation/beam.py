@@ -33,6 +33,8 @@ Diffraction = Literal["fresnel", "fraunhofer"]
 
 # Quadratic phase at the rim beyond which the far field is not reached [rad].
 FAR_FIELD_RAD = 0.5
+#: Share of an aperture's radius that its obscuration may take.
+_WIDEST = 0.999
 _MAX_NODES = 1200
 _FEWEST_NODES = 24.0
 _PER_RADIAN = 0.6
@@ -146,8 +148,8 @@ def clear_aperture(
     a_m = positive("radius of the aperture [m]", aperture_radius_m)
     b_m = np.asarray(obscuration_radius_m, dtype=np.float64)
     share = b_m / a_m
-    below_one = math.nextafter(1.0, 0.0)
-    within("obscuration radius / aperture radius [1]", share, (0.0, below_one))
+    why = "nothing of the aperture would be left"
+    within("obscuration radius / aperture radius [1]", share, (0.0, _WIDEST), why)
     return a_m, b_m
 
 
