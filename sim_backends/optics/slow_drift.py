@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scqc.core.errors import StateError
 from scqc.core.rng import stream
 from sim_backends.photon_settings import FadingSettings, PhotonChannelSettings
-from sim_backends.propagation.coupling import weibull_form
 
 Floats = NDArray[np.float64]
 MAX_CELL_S = 1e-3
@@ -140,6 +139,9 @@ def weibull_shape(
     tuple of float
         Transmittance at the centre [1], scale [m], exponent [1].
     """
+    # Brings special functions that other laboratories do without.
+    from sim_backends.propagation.coupling import weibull_form
+
     form = weibull_form(aperture_radius_m, beam_radius_m)
     return float(form.centre), float(form.scale_m), float(form.exponent)
 
