@@ -43,7 +43,7 @@ def test_a_note_on_the_near_field_says_what_is_computed():
 
 def test_an_aperture_needs_more_than_its_obscuration():
     changes = ["altitude_km=500", "obscuration_radius_m=0.7"]
-    with pytest.raises(ModelRangeError, match="nearest valid value 0.999"):
+    with pytest.raises(ModelRangeError, match=r"nearest valid value 0\.999"):
         make_plan("satellite-cv", changes)
 
 
