@@ -32,8 +32,10 @@ from scqc.plan.records import Floats
 from scqc.plan.scheme_settings import DvScheme
 from scqc.plan.values import Values
 
-#: Slots of a block as good as endless: deviations are below 1e-4 of any rate.
-_ENDLESS = 1e16
+#: Slots of a block as good as endless, the most that the bounds take: statistics cost
+#: less than 1e-4 of the key where the decoys' gain is above 1e-5. What verification
+#: takes of every frame stays in.
+_ENDLESS = 1e18
 
 
 @dataclass(frozen=True, slots=True)

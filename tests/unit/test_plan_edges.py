@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from protocols.verification.tags import TAG_BITS
 from scqc.plan.evaluate import curves, evaluate_points
 from scqc.plan.figures import plan_figure
 from scqc.plan.make import make_front, make_plan
@@ -91,3 +92,37 @@ def test_notes_and_title_do_not_speak_for_what_was_changed():
     changed = make_plan("fiber-metro", changes)
     assert not any(note.startswith("excess noise: ") for note in changed.warnings)
     assert changed.title.endswith("changed in scheme.excess_noise_snu")
+
+
+def entropy(p):
+    return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+
+
+@pytest.mark.parametrize("length_km", [10.0, 80.0, 150.0])
+def test_endless_weak_pulses_are_endless(length_km):
+    changes = ["scheme.kind=dv", f"length_km={length_km}", "vacuum_photons=0", ENDLESS]
+    found = make_plan("fiber-metro", [*changes, "correction_efficiency=1.16"])
+    scenario, _, _ = settings_of("fiber-metro", changes)
+    own = scenario.scheme
+    # Lim et al. (2014) with bounds that need no statistics, for vacuum without light.
+    t = own.efficiency * 10 ** (-0.02 * length_km)
+    y0 = own.dark_yield + own.stray_yield - own.dark_yield * own.stray_yield
+    mu = np.array([own.signal_photons, own.decoy_photons, 0.0])
+    share = np.array([own.signal_share, own.decoy_share, own.vacuum_share])
+    light = 1 - np.exp(-t * mu)
+    gain = y0 + (1 - y0) * light
+    wrong = 0.5 * y0 + own.misalignment * (1 - y0) * light
+    grown, bad = gain * np.exp(mu), wrong * np.exp(mu)
+    s, d = mu[0], mu[1]
+    y1 = grown[1] - grown[2] - (d / s) ** 2 * (grown[0] - grown[2])
+    y1 *= s / (s * d - d**2)
+    e1 = (bad[1] - bad[2]) / (d * y1)
+    one, none = np.sum(share * mu * np.exp(-mu)), np.sum(share * np.exp(-mu))
+    total = np.sum(share * gain)
+    leak = own.correction_efficiency * total * entropy(np.sum(share * wrong) / total)
+    # Every frame of 1e5 bits is verified by a tag, and told to be kept.
+    leak += total * (TAG_BITS + 1) / 1e5
+    key = own.z_share**2 * (none * gain[2] + one * y1 * (1 - entropy(e1)) - leak)
+    assert found.curves[0].arrays["balance_bits_per_use"][0] == pytest.approx(
+        key, rel=2e-4
+    )
