@@ -51,9 +51,19 @@ class OrbitSettings(Settings):
     )
     altitude_km: float = Field(default=500.0, ge=100.0, le=50_000.0)
     inclination_deg: float = Field(default=97.4, ge=0.0, le=180.0)
-    planes: int = Field(default=1, ge=1, le=100)
+    planes: int = Field(
+        default=1, ge=1, le=100, description="their nodes evenly over 180°, unphased"
+    )
     satellites_per_plane: int = Field(default=1, ge=1, le=100)
     first_node_deg: float = Field(default=0.0, ge=0.0, le=360.0)
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if self.tle is not None and self.planes * self.satellites_per_plane > 1:
+            raise ValueError(
+                "orbit.tle is one satellite: leave planes and satellites_per_plane at 1"
+            )
+        return self
 
 
 class StationSettings(Settings):

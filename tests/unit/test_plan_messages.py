@@ -54,6 +54,12 @@ def test_an_item_of_a_list_is_refused_once_with_what_is_valid():
     assert "nearest valid value 90" in str(problem)
 
 
+def test_elements_of_one_satellite_are_no_constellation():
+    tle = 'orbit.tle=["1 25544U", "2 25544"]'
+    with pytest.raises(PlanSettingsError, match="is one satellite"):
+        make_plan("pass-dv", [tle, "orbit.planes=2"])
+
+
 def test_a_folder_that_cannot_be_is_an_error_of_its_option(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
