@@ -125,7 +125,7 @@ def test_a_block_without_a_key_is_told_what_it_lacks(monkeypatch):
 @pytest.mark.parametrize(
     ("preset", "setting", "worse", "others"),
     [
-        ("pass-dv", "misalignment", 0.2, ()),
+        pytest.param("pass-dv", "misalignment", 0.2, (), marks=pytest.mark.soak),
         ("pass-cv", "excess_noise_snu", 0.5, ("fading_nodes=8",)),
     ],
 )

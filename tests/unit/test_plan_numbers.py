@@ -40,6 +40,10 @@ CASES = {
 }
 
 
+#: Numbers that another case has, too, by another model.
+LONGER = {"literature", "secant", "rytov", "between"}
+
+
 def other(field, now):
     """Another value, inside every range there is."""
     if field == "correction_efficiency":
@@ -57,7 +61,9 @@ def cases():
         for name in numeric_names(scenario):
             now = getattr(getattr(scenario, part), name.rpartition(".")[2], None)
             if name.startswith(part) and now is not None:
-                yield pytest.param(preset, changes, name, id=f"{label}-{name}")
+                marks = [pytest.mark.soak] if label in LONGER else []
+                case = (preset, changes, name)
+                yield pytest.param(*case, id=f"{label}-{name}", marks=marks)
 
 
 @pytest.mark.parametrize(("preset", "changes", "name"), list(cases()))

@@ -15,7 +15,7 @@ from scqc.plan.optimise import optimise_points
 from scqc.plan.overrides import settings_of
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
-from scqc.plan.report import page
+from scqc.plan.report import page, verdict
 
 FAST = {"pass-cv": ["hours=7"], "pass-dv": ["hours=7"], "review-fig4": ["fast=true"]}
 FEW = ["points=9"]
@@ -203,6 +203,7 @@ def test_optimum_is_not_below_any_other_setting():
 
 def test_front_beside_divided_light():
     plan = make_front("fiber-metro", [], 10.0)
+    assert "simultaneous: up to" in verdict(plan)
     together, *divided = plan.curves
     assert [c.label for c in divided] == ["time", "wavelength", "frequency"]
     assert together.derived["advantage_bits_per_use"] > 0.0
