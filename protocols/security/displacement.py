@@ -196,7 +196,9 @@ def bit_error_rate(
     axes : float
         Measured quadratures that carry the same bit, added before the decision [1].
     """
-    check_range("squared displacement [SNU]", squared_snu, 0.0, 1e15)
+    check_range(
+        "squared displacement for data through this loss [SNU]", squared_snu, 0.0, 1e15
+    )
     phase = np.asarray(link.phase_xi_snu)
     total = _variance(link, receiver) + _gain(link, receiver) * phase
     ratio = axes * _gain(link, receiver) * np.asarray(squared_snu) / (2.0 * total)

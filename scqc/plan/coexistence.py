@@ -32,6 +32,7 @@ from scqc.plan.scenario import Scenario, Sweep
 from scqc.plan.values import Values
 from sim_backends.propagation.raman import ClassicalChannel
 from sim_backends.propagation.ranges import within
+from sim_backends.propagation.thermal import BOLTZMANN_J_PER_K
 
 
 class Coexistence(Settings):
@@ -64,11 +65,13 @@ class Coexistence(Settings):
     classical_db_per_km: float = Field(
         default=0.2, ge=0.0, le=100.0, description="of the fibre at classical_nm"
     )
-    sensitivity_dbm: float = Field(
-        default=-34.0,
-        ge=-100.0,
+    sensitivity_dbm: float | None = Field(
+        default=None,
+        ge=-200.0,
         le=20.0,
-        description="of the data's own receiver; -34: long-haul 155 Mb/s, ITU-T G.957",
+        description="of the data's own receiver; absent: -34 for light (long-haul "
+        "155 Mb/s, ITU-T G.957), 16 dB above kTB of 290 K for radio (noise figure "
+        "6 dB, ratio 10 dB)",
     )
     margin_db: float = Field(
         default=3.0, ge=0.0, le=100.0, description="above the sensitivity"
@@ -167,7 +170,7 @@ def own_carrier(scenario: FrontScenario, value: float) -> Beside:
     else:
         loss_db = float(channel_points(channel, values).total_loss_db[0])
         carrier_hz = _carrier_hz(scenario, values)
-    launch_dbm = costs.sensitivity_dbm + costs.margin_db + loss_db
+    launch_dbm = _sensitivity_dbm(scenario) + costs.margin_db + loss_db
     why = "of the data's laser: a better receiver, or less loss"
     limits = (-math.inf, costs.most_launch_dbm)
     within("launch power of the divided data [dBm]", launch_dbm, limits, why)
@@ -198,6 +201,17 @@ def own_band(costs: Coexistence, photons: float, transmittance: float) -> Beside
     """
     neighbour = Neighbour(photons, costs.electrical_isolation_db)
     return Beside(neighbour, transmittance, math.nan)
+
+
+def _sensitivity_dbm(scenario: FrontScenario) -> float:
+    """Return what the data's own receiver needs [dBm]."""
+    given = scenario.coexistence.sensitivity_dbm
+    if given is not None:
+        return given
+    if isinstance(scenario.channel, RadioChannel | SlantRadioChannel):
+        noise_w = BOLTZMANN_J_PER_K * 290.0 * scenario.symbol_rate_hz
+        return 10.0 * math.log10(1e3 * noise_w) + 6.0 + 10.0
+    return -34.0
 
 
 def _carrier_hz(scenario: Scenario, values: Values) -> float:

@@ -27,8 +27,8 @@ together, with a covariance of :math:`2 v\lambda P`. Both make `ready` larger, b
 
 .. math:: \delta = v\lambda \left[ \frac{5P/4}{1+P} + \frac{2P}{(1+P)^2} \right] .
 
-Left out are higher orders, for which half of :math:`\delta` is allowed, and the clicks
-of background.
+Background clicks at any time, in the gate or not: it adds its rate times the dead time
+to P. Left out are higher orders, for which half of :math:`\delta` is allowed.
 """
 
 from __future__ import annotations
@@ -86,13 +86,18 @@ class DeadTime:
     edges, middles : ndarray, shape (...), float64 [1]
         How many times between slots, and in the middle of one; whole, except where
         the last is hidden as often as not, a dead time away.
+    background : ndarray, shape (...), float64 [1]
+        Clicks of one detector without signal light in one dead time.
     """
 
     edges: Floats
     middles: Floats
+    background: Floats
 
     @staticmethod
-    def of(dead_time_s: Floats, slot_rate_hz: float) -> DeadTime:
+    def of(
+        dead_time_s: Floats, slot_rate_hz: float, background_hz: Floats | float = 0.0
+    ) -> DeadTime:
         """Return what a dead time hides.
 
         Parameters
@@ -100,6 +105,8 @@ class DeadTime:
         dead_time_s : ndarray, shape (...), float64 [s]
         slot_rate_hz : float
             [Hz]
+        background_hz : ndarray, shape (...), float64 [1/s]
+            Clicks of one detector without signal light, at any time.
         """
         half_slots = 2.0 * np.asarray(dead_time_s, dtype=np.float64) * slot_rate_hz
         nearest = np.round(half_slots)
@@ -108,7 +115,8 @@ class DeadTime:
         whole = np.where(tie, nearest - 1.0, np.floor(half_slots))
         rest, odd = np.where(tie, 0.5, 0.0), whole % 2.0
         pairs = 0.5 * (whole - odd)
-        return DeadTime(pairs + odd + (1.0 - odd) * rest, pairs + odd * rest)
+        edges, middles = pairs + odd + (1.0 - odd) * rest, pairs + odd * rest
+        return DeadTime(edges, middles, np.asarray(background_hz * dead_time_s))
 
     def blinding(self, found: Floats, in_gate: Floats) -> Floats:
         """Return the transmittance `b` to where a slot's photons hide the slot itself.
@@ -173,4 +181,5 @@ class DeadTime:
         """Return P: clicks of one detector in a dead time, were it always ready."""
         early = light.none(0.25 * (1.0 - in_gate) * found)
         middle = light.none(0.5 * in_gate * found)
-        return np.asarray(self.edges * (1.0 - early**2) + self.middles * (1.0 - middle))
+        light_clicks = self.edges * (1.0 - early**2) + self.middles * (1.0 - middle)
+        return np.asarray(light_clicks + self.background)

@@ -85,8 +85,11 @@ def dv_points(
     ModelRangeError
         If a parameter is unphysical.
     """
-    dead = DeadTime.of(values.full("dead_time_s"), slot_rate_hz)
-    link = _link(values, channel, dead)
+    background = _background_yield(values, channel)
+    # As many at any time as in the gate; half of them in each of two detectors.
+    rate_hz = -0.5 * np.log1p(-background) / values.full("gate_s")
+    dead = DeadTime.of(values.full("dead_time_s"), slot_rate_hz, rate_hz)
+    link = _link(values, channel, dead, background)
     secret = 1.0 - values.full("public_share")
     share, z = secret * values.full("signal_share"), values.full("z_share")
     half = scheme.finite == "published"
@@ -116,14 +119,21 @@ def dv_points(
     return DvPoints(link, found, decoys, clicks, wrong, payload, off, columns)
 
 
-def _link(values: Values, channel: ChannelPoints, dead: DeadTime) -> PhotonLink:
-    """Return the way from Alice's exit to a click in the gate, dead times counted."""
+def _background_yield(values: Values, channel: ChannelPoints) -> Floats:
+    """Return clicks per slot, in the gate, without signal light, shape (...) [1]."""
     dark, stray = values.full("dark_yield"), values.full("stray_yield")
-    found, in_gate = values.full("efficiency") * channel.nodes, values.in_gate_share
     other, light = dark + stray - dark * stray, stray_light_yield(values, channel)
+    return np.asarray(other + light - other * light)
+
+
+def _link(
+    values: Values, channel: ChannelPoints, dead: DeadTime, background: Floats
+) -> PhotonLink:
+    """Return the way from Alice's exit to a click in the gate, dead times counted."""
+    found, in_gate = values.full("efficiency") * channel.nodes, values.in_gate_share
     return PhotonLink(
         transmittance=in_gate * found,
-        background_yield=other + light - other * light,
+        background_yield=background,
         misalignment=values.full("misalignment"),
         weights=channel.weights,
         ready=dead.ready(found, in_gate, brightness(values)),

@@ -73,7 +73,7 @@ _TABLE_NM = 5.0
 #: Clear air varies slowly: Rayleigh's law alone is 25 % over this at 800 nm.
 _CLEAR_AIR_NM = 50.0
 #: No rate can tell a smaller transmittance from none.
-_LEAST = 1e-11
+_LEAST = 1e-40
 
 
 def free_space_points(settings: ChannelSettings, values: Values) -> ChannelPoints:

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scqc.core.errors import ModelRangeError
 from scqc.plan.fades import Uses
 from scqc.plan.records import Floats
+
+#: Nothing whatever comes through [dB]; beyond it numbers lose their meaning.
+MOST_LOSS_DB = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,29 @@ class Loss:
 
     def share(self, name: str, transmittance: ArrayLike) -> None:
         """Add a part as a transmittance."""
-        self.add(name, -10.0 * np.log10(np.asarray(transmittance, dtype=np.float64)))
+        share = np.asarray(transmittance, dtype=np.float64)
+        # No light at all is an endless loss, which is refused with the others.
+        with np.errstate(divide="ignore"):
+            self.add(name, -10.0 * np.log10(share))
 
     @property
     def transmittance(self) -> Floats:
-        """Of all parts together, shape (...) [1]."""
+        """Of all parts together, shape (...) [1].
+
+        Raises
+        ------
+        ModelRangeError
+            If the loss exceeds `MOST_LOSS_DB`.
+        """
         total = sum(self.parts_db.values(), start=np.zeros(self._shape))
+        if np.any(total > MOST_LOSS_DB):
+            largest = max(self.parts_db, key=lambda part: np.max(self.parts_db[part]))
+            raise ModelRangeError(
+                "loss [dB]",
+                float(np.max(total)),
+                (0.0, MOST_LOSS_DB),
+                f"most of it is {largest}",
+            )
         return np.asarray(10.0 ** (-0.1 * total))
 
 

@@ -152,6 +152,8 @@ def test_another_bench_is_not_what_was_planned(lie, seen):
         ("stray_yield=3e-5", "misalignment=0.04", "gate_s=8e-9"),
         ("symbol_rate_hz=250e6", "gate_s=1.2e-9", "public_share=0.125"),
         ("length_km=10", "z_share=0.5", "efficiency=0.25"),
+        # Light of a neighbour at all times takes one slot in forty by the dead time.
+        ("length_km=5", "neighbour_dbm=-18", "filter_nm=0.1"),
     ],
 )
 def test_the_light_of_other_plans(changes):

@@ -11,7 +11,7 @@ from protocols.security.dv_finite import PhotonBlock, expected_ledger
 from protocols.security.dv_rates import PhotonLink
 from scqc.plan.make import make_plan
 from scqc.plan.overrides import settings_of
-from scqc.plan.passes import PassPlan
+from scqc.plan.passes import Flight, PassPlan
 
 HORIZONTAL = ["channel.kind=horizontal", "pointing_rad=0", "wavelength_nm=1550"]
 HORIZONTAL += ["waist_m=0.05", "aperture_radius_m=0.1"]
@@ -104,5 +104,5 @@ def test_a_pass_is_as_long_as_the_satellite_is_far():
     assert isinstance(settings, PassPlan)
     elevation = np.radians([10.0, 30.0, 60.0, 89.0])
     range_m = np.array([1700e3, 900e3, 560e3, 500e3])
-    channel = settings._channel(elevation, range_m, 0.0 * elevation, 50.0)
+    channel = settings._channel(Flight(elevation, range_m, 0.0 * elevation, 50.0))
     np.testing.assert_allclose(channel.extra["slant_km"], 1e-3 * range_m, rtol=1e-9)

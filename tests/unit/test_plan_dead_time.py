@@ -32,7 +32,7 @@ def test_what_a_click_hides(dead_s, edges, middles):
     assert found.middles.tolist() == [middles]
 
 
-def clicks_one_by_one(random, in_gate, half_slots):
+def clicks_one_by_one(random, in_gate, half_slots, background=0.0):
     """Play slots with two detectors; return kinds, and where a middle would count."""
     kinds = random.choice(3, SLOTS, p=SHARES)
     light = 0.5 * FOUND * BRIGHTNESS[kinds]
@@ -43,6 +43,7 @@ def clicks_one_by_one(random, in_gate, half_slots):
         means = np.empty(2 * SLOTS)
         means[0::2] = side + np.append(0.0, side[:-1])
         means[1::2] = in_gate * light
+        means += background
         events = np.flatnonzero(random.random(2 * SLOTS) < -np.expm1(-means))
         seen, ready = [], -1
         for t in events.tolist():
@@ -57,18 +58,24 @@ def clicks_one_by_one(random, in_gate, half_slots):
 
 
 @pytest.mark.parametrize(
-    ("in_gate", "half_slots"),
+    ("in_gate", "half_slots", "background"),
     [
-        (0.5, 4),
-        pytest.param(0.8, 3, marks=pytest.mark.soak),
-        pytest.param(0.5, 30, marks=pytest.mark.soak),
+        # Clicks of background, per detector and half slot: seven in a thousand.
+        (0.5, 4, 0.007),
+        pytest.param(0.5, 4, 0.0, marks=pytest.mark.soak),
+        pytest.param(0.8, 3, 0.0, marks=pytest.mark.soak),
+        pytest.param(0.5, 30, 0.0, marks=pytest.mark.soak),
+        pytest.param(0.5, 30, 0.01, marks=pytest.mark.soak),
     ],
 )
-def test_share_of_slots_that_are_seen(in_gate, half_slots):
+def test_share_of_slots_that_are_seen(in_gate, half_slots, background):
     """Within five sigma and what the model says that it leaves out."""
     random = stream(7, f"dead/{half_slots}")
-    kinds, counts = clicks_one_by_one(random, in_gate, half_slots)
-    dead = DeadTime.of(np.array(0.5 * (half_slots + 0.5) / RATE_HZ), RATE_HZ)
+    kinds, counts = clicks_one_by_one(random, in_gate, half_slots, background)
+    dead_s = 0.5 * (half_slots + 0.5) / RATE_HZ
+    # Here background comes at half slots, so that a dead time holds a whole number.
+    rate_hz = background * half_slots / dead_s
+    dead = DeadTime.of(np.array(dead_s), RATE_HZ, rate_hz)
     light = Brightness(tuple(BRIGHTNESS), tuple(SHARES))
     assert light.mean == pytest.approx(BRIGHTNESS @ SHARES)
     receiver = np.array(FOUND), np.array(in_gate), light

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scqc.core.errors import ModelRangeError, ScqcError
-from scqc.plan.make import make_plan
+from scqc.plan.make import make_front, make_plan
+from scqc.plan.overrides import settings_of
 from scqc.plan.schedule import without_overlap
 from sim_backends.propagation.beam import Transmitter, diffraction_transmittance
 from sim_backends.propagation.thermal import thermal_variance_snu
@@ -170,3 +171,25 @@ def test_passes_that_overlap_are_counted_once():
 def test_a_station_below_the_sea_is_refused():
     with pytest.raises(ScqcError, match="altitude_m"):
         make_plan("pass-dv", ["stations=[{altitude_m=-10.0}]"])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("satellite-cv", ["altitude_km=500", "extinction_per_m=1"]),
+        ("satellite-dv", ["altitude_km=500", "extinction_per_m=1"]),
+        ("fiber-metro", ["length_km=100", "attenuation_db_per_km=100"]),
+    ],
+)
+def test_what_lets_nothing_through_is_refused(name, changes):
+    with pytest.raises(ModelRangeError, match=r"loss \[dB\].*0 to 300: most of it is"):
+        only(name, *changes)
+
+
+def test_radio_data_are_received_by_radio_receivers():
+    """kTB of 290 K, 16 dB for noise figure and ratio, 3 dB of margin."""
+    plan = make_front("thz-indoor", [], 1.0)
+    launch_dbm = {c.label: c.derived for c in plan.curves}["wavelength"]["launch_dbm"]
+    bandwidth_hz = settings_of("thz-indoor", [])[0].symbol_rate_hz
+    floor_dbm = 10.0 * math.log10(1.380649e-20 * 290.0 * bandwidth_hz)
+    assert launch_dbm == pytest.approx(floor_dbm + 19.0, abs=0.1)
