@@ -17,7 +17,8 @@ h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
 .verdict { padding: .6rem .9rem; border-left: .35rem solid #D55E00;
   background: #f6f6f6; font-weight: 600; }
 .verdict.key { border-color: #009E73; }
-table { border-collapse: collapse; margin: .5rem 0; }
+table { border-collapse: collapse; margin: .5rem 0; display: block;
+  overflow-x: auto; }
 th, td { text-align: left; padding: .2rem 1.2rem .2rem 0; vertical-align: top;
   border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
 td.n, th.n { text-align: right; }
@@ -27,6 +28,7 @@ figcaption, .note { color: #555; font-size: .9rem; max-width: 55rem; }
 pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: .8rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; }
+  table { display: table; }
   figure, table { break-inside: avoid; } h2 { break-after: avoid; } }
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

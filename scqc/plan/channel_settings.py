@@ -83,7 +83,12 @@ class FibreChannel(Settings):
 class Telescopes(Settings):
     """What every optical free-space channel has: beam, receiver, pointing."""
 
-    wavelength_nm: float = Field(default=800.0, ge=400.0, le=11000.0)
+    wavelength_nm: float = Field(
+        default=800.0,
+        ge=400.0,
+        le=11000.0,
+        description="of light and local oscillator alike",
+    )
     waist_m: float = Field(
         default=0.2, gt=0.0, le=10.0, description="1/e² intensity radius at the exit"
     )
@@ -167,7 +172,12 @@ class DownlinkChannel(Telescopes, Spreading):
     """Satellite or platform to ground."""
 
     kind: Literal["downlink"] = "downlink"
-    altitude_km: float = Field(default=500.0, gt=0.1, le=50_000.0)
+    altitude_km: float = Field(
+        default=500.0,
+        gt=0.1,
+        le=50_000.0,
+        description="of the satellite or platform, above sea level",
+    )
     zenith_deg: float = Field(
         default=80.0, ge=0.0, le=90.0, description="at the ground station"
     )
@@ -207,11 +217,24 @@ class HorizontalChannel(Telescopes):
     """Free space near the ground."""
 
     kind: Literal["horizontal"] = "horizontal"
-    wavelength_nm: float = Field(default=1550.0, ge=400.0, le=11000.0)
-    waist_m: float = Field(default=0.05, gt=0.0, le=10.0)
-    aperture_radius_m: float = Field(default=0.1, gt=0.0, le=50.0)
-    pointing_rad: float = Field(default=5e-6, ge=0.0, le=1e-2)
-    distance_m: float = Field(default=1000.0, ge=1.0, le=1e6)
+    wavelength_nm: float = Field(
+        default=1550.0,
+        ge=400.0,
+        le=11000.0,
+        description="of light and local oscillator alike",
+    )
+    waist_m: float = Field(
+        default=0.05, gt=0.0, le=10.0, description="1/e² intensity radius at the exit"
+    )
+    aperture_radius_m: float = Field(
+        default=0.1, gt=0.0, le=50.0, description="of the receiving aperture"
+    )
+    pointing_rad: float = Field(
+        default=5e-6, ge=0.0, le=1e-2, description="jitter per axis"
+    )
+    distance_m: float = Field(
+        default=1000.0, ge=1.0, le=1e6, description="between the two ends"
+    )
     focused: bool = Field(default=False, description="on the receiver, else collimated")
     visibility_km: float = Field(
         default=23.0, ge=0.01, le=300.0, description="2 % contrast (Koschmieder, Kim)"
@@ -226,18 +249,26 @@ class RadioChannel(Settings):
     """Microwave, millimetre wave or terahertz, in air, a cold guide or space."""
 
     kind: Literal["radio"] = "radio"
-    frequency_hz: float = Field(default=100e9, ge=1e9, le=1e15)
-    distance_m: float = Field(default=1.0, ge=1e-3, le=1e9)
+    frequency_hz: float = Field(
+        default=100e9, ge=1e9, le=1e15, description="of the carrier"
+    )
+    distance_m: float = Field(
+        default=1.0, ge=1e-3, le=1e9, description="between the two ends"
+    )
     waist_m: float = Field(
         default=0.15, gt=0.0, le=100.0, description="1/e² radius at the antenna"
     )
-    aperture_radius_m: float = Field(default=0.15, gt=0.0, le=100.0)
+    aperture_radius_m: float = Field(
+        default=0.15, gt=0.0, le=100.0, description="of the receiving aperture"
+    )
     focused: bool = Field(default=True, description="on the receiver, else collimated")
     coupling: Literal["gaussian", "friis-saturated", "friis"] = Field(
         default="gaussian",
         description="friis is refused where it exceeds 1; saturated: 1 - exp(-friis)",
     )
-    medium: Literal["air", "vacuum"] = "air"
+    medium: Literal["air", "vacuum"] = Field(
+        default="air", description="air absorbs; a cold guide or space does not"
+    )
     environment_k: float = Field(
         default=296.0,
         ge=0.001,
@@ -260,7 +291,9 @@ class RadioChannel(Settings):
     pressure_hpa: float = Field(
         default=1013.25, gt=0.0, le=1100.0, description="total, of the air"
     )
-    vapour_g_per_m3: float = Field(default=7.5, ge=0.0, le=50.0)
+    vapour_g_per_m3: float = Field(
+        default=7.5, ge=0.0, le=50.0, description="water in the air"
+    )
     rain_mm_per_h: float = Field(
         default=0.0, ge=0.0, le=200.0, description="ITU-R P.838-3"
     )
@@ -268,7 +301,9 @@ class RadioChannel(Settings):
         default=(),
         description="rows of (Hz, dB/km); needed in air above 1 THz, where P.676 ends",
     )
-    fixed_loss_db: float = Field(default=0.0, ge=0.0, le=100.0)
+    fixed_loss_db: float = Field(
+        default=0.0, ge=0.0, le=100.0, description="of everything else"
+    )
 
 
 class SlantRadioChannel(Settings):
@@ -293,7 +328,9 @@ class SlantRadioChannel(Settings):
     waist_m: float = Field(
         default=0.5, gt=0.0, le=100.0, description="1/e² radius at the antenna"
     )
-    aperture_radius_m: float = Field(default=0.5, gt=0.0, le=100.0)
+    aperture_radius_m: float = Field(
+        default=0.5, gt=0.0, le=100.0, description="of the receiving aperture"
+    )
     focused: bool = Field(default=True, description="on the receiver, else collimated")
     atmosphere: AtmosphereName = Field(
         default="mean-annual-global", description="ITU-R P.835-6"
@@ -338,10 +375,21 @@ class InterSatelliteChannel(Telescopes):
     """Between two satellites: nothing but diffraction and pointing."""
 
     kind: Literal["inter-satellite"] = "inter-satellite"
-    wavelength_nm: float = Field(default=1550.0, ge=400.0, le=11000.0)
-    waist_m: float = Field(default=0.1, gt=0.0, le=10.0)
-    aperture_radius_m: float = Field(default=0.2, gt=0.0, le=50.0)
-    distance_km: float = Field(default=1000.0, ge=0.01, le=1e6)
+    wavelength_nm: float = Field(
+        default=1550.0,
+        ge=400.0,
+        le=11000.0,
+        description="of light and local oscillator alike",
+    )
+    waist_m: float = Field(
+        default=0.1, gt=0.0, le=10.0, description="1/e² intensity radius at the exit"
+    )
+    aperture_radius_m: float = Field(
+        default=0.2, gt=0.0, le=50.0, description="of the receiving aperture"
+    )
+    distance_km: float = Field(
+        default=1000.0, ge=0.01, le=1e6, description="between the two ends"
+    )
     sky: SkyName = Field(
         default="none", description="deep space behind the other satellite"
     )

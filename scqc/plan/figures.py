@@ -69,7 +69,7 @@ def said(name: str) -> str:
     """Return the name of an array for an axis: the unit in brackets."""
     units = {
         "_km": "km", "_m": "m", "_hz": "Hz", "_db": "dB", "_snu": "SNU",
-        "_rad": "rad", "_deg": "°", "_nm": "nm", "_k": "K", "_s": "s",
+        "_rad": "rad", "_deg": "°", "_nm": "nm", "_k": "K", "_s": "s", "_dbm": "dBm",
     }  # fmt: skip
     if name.endswith("_bits_per_use"):
         return f"{_words(name.removesuffix('_bits_per_use'))} [bit per use]"
@@ -195,6 +195,8 @@ def _passes(figure: Any, plan: Plan) -> None:
     number, bits = total.arrays["pass_number"], total.arrays["key_bits"]
     keys.bar(number, bits, color=_COLOURS[0])
     keys.set_xlabel("pass, in order of time")
+    # There is no half of a pass.
+    keys.xaxis.get_major_locator().set_params(integer=True)
     keys.set_ylabel("key of one block per pass [bit]")
     # A few dozen lines in one figure are a grey area: the best ones are drawn.
     best = sorted(every, key=lambda c: -float(c.derived["pass_key_bits"]))[:6]

@@ -39,17 +39,19 @@ class GasMap(Settings):
         description="at sea level, of mean-annual-global; absent: 7.5 there, and what "
         "the other atmospheres have",
     )
-    refraction: bool = True
+    refraction: bool = Field(default=True, description="of the ray by the air")
     fast: bool = Field(default=False, description="185 layers instead of 922")
     lowest_hz: float = Field(
         default=1e9, ge=1e9, le=1e12, description="ITU-R P.676-13: 1 to 1000 GHz"
     )
-    highest_hz: float = Field(default=1e12, ge=1e9, le=1e12)
-    frequencies: int = Field(default=1000, ge=2, le=100_000)
+    highest_hz: float = Field(
+        default=1e12, ge=1e9, le=1e12, description="of the frequencies"
+    )
+    frequencies: int = Field(default=1000, ge=2, le=100_000, description="how many")
     longest_km: float = Field(
         default=28.0, gt=0.0, le=2000.0, description="along the ray"
     )
-    distances: int = Field(default=60, ge=2, le=10_000)
+    distances: int = Field(default=60, ge=2, le=10_000, description="how many")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -101,11 +103,17 @@ class ThermalMap(Settings):
     """Thermal photons per mode over frequency, one curve per temperature."""
 
     temperatures_k: tuple[float, ...] = Field(
-        default=(0.02, 2.725, 4.0, 77.0, 296.0, 300.0), min_length=1
+        default=(0.02, 2.725, 4.0, 77.0, 296.0, 300.0),
+        min_length=1,
+        description="one curve each",
     )
-    lowest_hz: float = Field(default=1e9, gt=0.0, le=1e18)
-    highest_hz: float = Field(default=1e15, gt=0.0, le=1e18)
-    frequencies: int = Field(default=601, ge=2, le=100_000)
+    lowest_hz: float = Field(
+        default=1e9, gt=0.0, le=1e18, description="of the frequencies"
+    )
+    highest_hz: float = Field(
+        default=1e15, gt=0.0, le=1e18, description="of the frequencies"
+    )
+    frequencies: int = Field(default=601, ge=2, le=100_000, description="how many")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

@@ -49,13 +49,30 @@ class OrbitSettings(Settings):
     tle: tuple[str, str] | None = Field(
         default=None, description="two-line elements; absent: circular orbits"
     )
-    altitude_km: float = Field(default=500.0, ge=100.0, le=50_000.0)
-    inclination_deg: float = Field(default=97.4, ge=0.0, le=180.0)
+    altitude_km: float = Field(
+        default=500.0,
+        ge=100.0,
+        le=50_000.0,
+        description="of circular orbits, above the mean radius of the Earth",
+    )
+    inclination_deg: float = Field(
+        default=97.4,
+        ge=0.0,
+        le=180.0,
+        description="of circular orbits; 97.4: sun-synchronous",
+    )
     planes: int = Field(
         default=1, ge=1, le=100, description="their nodes evenly over 180°, unphased"
     )
-    satellites_per_plane: int = Field(default=1, ge=1, le=100)
-    first_node_deg: float = Field(default=0.0, ge=0.0, le=360.0)
+    satellites_per_plane: int = Field(
+        default=1, ge=1, le=100, description="evenly spaced"
+    )
+    first_node_deg: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=360.0,
+        description="right ascension of the first plane's node at the start",
+    )
 
     @model_validator(mode="after")
     def _one_or_many(self) -> Self:
@@ -70,8 +87,12 @@ class StationSettings(Settings):
     """A ground station."""
 
     name: str = "station"
-    latitude_deg: float = Field(default=55.9, ge=-90.0, le=90.0)
-    longitude_deg: float = Field(default=-3.2, ge=-180.0, le=360.0)
+    latitude_deg: float = Field(
+        default=55.9, ge=-90.0, le=90.0, description="geodetic, north positive"
+    )
+    longitude_deg: float = Field(
+        default=-3.2, ge=-180.0, le=360.0, description="east positive"
+    )
     altitude_m: float = Field(
         default=50.0, ge=0.0, le=9000.0, description="above sea level"
     )
@@ -103,7 +124,7 @@ class PassPlan(Settings):
 
     orbit: OrbitSettings = OrbitSettings()
     stations: tuple[StationSettings, ...] = Field(
-        default=(StationSettings(),), min_length=1
+        default=(StationSettings(),), min_length=1, description="on the ground"
     )
     telescopes: Literal["one", "one-per-satellite"] = Field(
         default="one",
@@ -113,8 +134,15 @@ class PassPlan(Settings):
     start_utc: str = Field(
         default="2026-01-01T00:00:00Z", description="ISO 8601, with its time zone"
     )
-    hours: float = Field(default=24.0, gt=0.0, le=24.0 * 31.0)
-    step_s: float = Field(default=1.0, ge=0.1, le=60.0)
+    hours: float = Field(
+        default=24.0,
+        gt=0.0,
+        le=24.0 * 31.0,
+        description="that are looked at, from start_utc on",
+    )
+    step_s: float = Field(
+        default=1.0, ge=0.1, le=60.0, description="between points of a pass"
+    )
     mask_deg: float = Field(
         default=20.0, ge=5.0, lt=90.0, description="lowest elevation that is used"
     )
@@ -125,7 +153,9 @@ class PassPlan(Settings):
     )
     channel: DownlinkChannel
     scheme: SchemeSettings
-    symbol_rate_hz: float = Field(default=50e6, gt=0.0, le=1e12)
+    symbol_rate_hz: float = Field(
+        default=50e6, gt=0.0, le=1e12, description="symbols or slots per second"
+    )
     bins: int = Field(
         default=32, ge=1, le=256, description="of transmittance within a pass"
     )

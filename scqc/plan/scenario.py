@@ -20,10 +20,12 @@ class Sweep(Settings):
     """What is varied, and how."""
 
     variable: str = Field(description="dotted name of a number, as --set takes it")
-    start: float
-    stop: float
-    points: int = Field(default=101, ge=1, le=1_000_000)
-    spacing: Literal["linear", "log"] = "linear"
+    start: float = Field(description="of the swept variable, in its unit")
+    stop: float = Field(description="the same; may be below start")
+    points: int = Field(default=101, ge=1, le=1_000_000, description="how many")
+    spacing: Literal["linear", "log"] = Field(
+        default="linear", description="of the points"
+    )
 
     @property
     def values(self) -> Floats:
@@ -49,7 +51,12 @@ class Scenario(Settings):
         default=(1e11, 1e10, 1e9),
         description="symbols or slots per block, beside the endless one; 0 is endless",
     )
-    symbol_rate_hz: float = Field(default=50e6, gt=0.0, le=1e12)
+    symbol_rate_hz: float = Field(
+        default=50e6,
+        gt=0.0,
+        le=1e12,
+        description="symbols or slots per second",
+    )
 
     @model_validator(mode="after")
     def _sweepable(self) -> Self:
@@ -215,5 +222,6 @@ def _listed(
         in_preset = isinstance(preset, dict) and name in preset
         origin = "set" if key in given else "preset" if in_preset else "default"
         shown = settings.model_dump(mode="json")[name]
-        rows.append(Assumption(key, shown, field.description or "", origin))
+        meaning = field.description or ("which model" if name == "kind" else "")
+        rows.append(Assumption(key, shown, meaning, origin))
     return rows

@@ -229,11 +229,22 @@ class DvScheme(Settings):
     """Weak pulses with decoy states, carrying a one-time-padded message."""
 
     kind: Literal["dv"] = "dv"
-    signal_photons: float = Field(default=0.6, gt=0.0, le=5.0)
-    decoy_photons: float = Field(default=0.2, gt=0.0, le=5.0)
-    vacuum_photons: float = Field(default=0.0, ge=0.0, le=1.0)
-    signal_share: float = Field(default=0.9, gt=0.0, lt=1.0)
-    decoy_share: float = Field(default=0.05, gt=0.0, lt=1.0)
+    signal_photons: float = Field(
+        default=0.6,
+        gt=0.0,
+        le=5.0,
+        description="mean photons per slot of signal pulses, at Alice's exit",
+    )
+    decoy_photons: float = Field(
+        default=0.2, gt=0.0, le=5.0, description="the same of decoy pulses"
+    )
+    vacuum_photons: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="the same of slots left dark"
+    )
+    signal_share: float = Field(
+        default=0.9, gt=0.0, lt=1.0, description="of the slots that are not public"
+    )
+    decoy_share: float = Field(default=0.05, gt=0.0, lt=1.0, description="the same")
     z_share: float = Field(default=0.6, gt=0.0, lt=1.0, description="of both parties")
     public_share: float = Field(
         default=0.0, ge=0.0, le=0.5, description="of the slots: clock, frame and phase"

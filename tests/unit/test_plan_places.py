@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from scqc.core.errors import ModelRangeError, ScqcError
+from scqc.core.settings import Settings
 from scqc.plan.make import make_front, make_plan
 from scqc.plan.overrides import settings_of
+from scqc.plan.presets import PRESETS
 from scqc.plan.schedule import without_overlap
 from sim_backends.propagation.beam import Transmitter, diffraction_transmittance
 from sim_backends.propagation.thermal import thermal_variance_snu
@@ -193,3 +195,16 @@ def test_radio_data_are_received_by_radio_receivers():
     bandwidth_hz = settings_of("thz-indoor", [])[0].symbol_rate_hz
     floor_dbm = 10.0 * math.log10(1.380649e-20 * 290.0 * bandwidth_hz)
     assert launch_dbm == pytest.approx(floor_dbm + 19.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_assumption_has_a_meaning(name):
+    def without(prefix, model):
+        for field, info in type(model).model_fields.items():
+            value = getattr(model, field)
+            if isinstance(value, Settings):
+                yield from without(f"{prefix}{field}.", value)
+            elif not info.description and field != "kind":
+                yield f"{prefix}{field}"
+
+    assert list(without("", settings_of(name, [])[0])) == []
