@@ -12,7 +12,7 @@ from scqc.plan.grids import Grid, grid_of
 from scqc.plan.sweeps import run_sweep
 from scqc.plan.workers import Workers
 
-AXES = ["altitude_km=200:2000:20", "zenith_deg=0:75:10"]
+AXES = ["altitude_km=200:2000:40", "zenith_deg=0:75:12"]
 CHANGES = ["block_sizes=[1e9]", "fading_nodes=16"]
 OPTIMISED = ["signal_photons", "decoy_photons", "z_share"]
 CHUNK_POINTS = 8
