@@ -10,6 +10,7 @@ have it, and leaves the cores free meanwhile.
 from __future__ import annotations
 
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 _WARM_BLOCKS, _SAMPLE_S, _MB = 3, 0.5, 1e-6
 _START_S = 180.0
-_KEPT_S = 60.0
+_KEPT_S, _FEWEST_MINUTES = 60.0, 3
 
 
 @dataclass
@@ -63,15 +64,17 @@ class Samples:
         """Growth of memory by regression, after a quarter of the time [MB/h].
 
         Of the least in every minute: what is kept stays between blocks, while their
-        arrays, of more than a hundred megabytes, come and go.
+        arrays, of more than a hundred megabytes, come and go. Not a number in a short run.
         """
         start = len(self.at_s) // 4
         at_s, rss_mb = np.array(self.at_s[start:]), self.rss_mb[program][start:]
         minute = ((at_s - at_s[0]) // _KEPT_S).astype(int)
         least = np.full(minute[-1] + 1, np.inf)
         np.minimum.at(least, minute, rss_mb)
-        # The last minute is not whole.
+        # The last minute is not whole; two give no slope worth the name.
         least = least[:-1]
+        if least.size < _FEWEST_MINUTES:
+            return math.nan
         return float(np.polyfit(np.arange(least.size) * _KEPT_S / 3600.0, least, 1)[0])
 
     def waiting_slope_per_h(self) -> float:
