@@ -64,7 +64,7 @@ class Samples:
         """Growth of memory by regression, after a quarter of the time [MB/h].
 
         Of the least in every minute: what is kept stays between blocks, while their
-        arrays, of more than a hundred megabytes, come and go. Not a number in a short run.
+        arrays, of more than a hundred megabytes, come and go. NaN in a short run.
         """
         start = len(self.at_s) // 4
         at_s, rss_mb = np.array(self.at_s[start:]), self.rss_mb[program][start:]
