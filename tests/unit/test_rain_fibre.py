@@ -1,19 +1,13 @@
-"""Rain, cloud, fibre and Raman light against printed values and integrals."""
+"""Rain, cloud, gas and Raman light against printed values and integrals."""
 
 import math
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 from scipy.integrate import quad
 
 from scqc.core.errors import ModelRangeError
 from sim_backends.propagation import raman
-from sim_backends.propagation.fibre import (
-    FibrePlant,
-    fibre_loss_db,
-    fibre_transmittance,
-)
 from sim_backends.propagation.gas_uncertainty import relative_uncertainty
 from sim_backends.propagation.rain_cloud import (
     cloud_db_per_km,
@@ -92,8 +86,6 @@ def test_cloud_as_another_program_prints_it():
         lambda: cloud_db_per_km(1e10, -1.0),
         lambda: cloud_db_per_km(1e10, 1.0, 350.0),
         lambda: relative_uncertainty(1.1e12),
-        lambda: fibre_loss_db(-1.0, FibrePlant()),
-        lambda: fibre_loss_db(math.nan, FibrePlant()),
         lambda: raman_density(193.4e12, 193.41e12),
         lambda: raman_density(193.4e12, 150e12),
         lambda: raman_shape(50e12),
@@ -112,19 +104,6 @@ def test_stated_uncertainty_of_gas_loss():
     # What an independent model gave there, over P.676.
     ratios = np.array([1.014, 1.0, 0.947, 1.006, 0.727])
     assert (np.abs(ratios - 1.0) <= found).all()
-
-
-def test_fibre_with_connectors_and_splices():
-    plant = FibrePlant(
-        attenuation_db_per_km=0.2, connectors=2, connector_db=0.3, splice_db=0.05
-    )
-    # 25 km of 4 km reels: 7 reels, 6 splices.
-    assert fibre_loss_db([0.0, 25.0], plant) == pytest.approx([0.6, 5.0 + 0.6 + 0.3])
-    assert fibre_transmittance(25.0, FibrePlant()) == pytest.approx(10**-0.5)
-    with pytest.raises(ValidationError):
-        FibrePlant(attenuation_db_per_km=0.0)
-    with pytest.raises(ValidationError):
-        FibrePlant(loss_db=3.0)
 
 
 def test_raman_shape_is_the_spectrum_of_the_response():

@@ -43,7 +43,7 @@ def runs(pid):
 def wait_until(condition):
     end = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "did not come in time"
         time.sleep(0.05)
 
 
@@ -58,6 +58,7 @@ def test_workers_end_with_a_killed_parent():
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
+    assert len(workers) >= 3
     wait_until(lambda: not any(runs(pid) for pid in workers))
 
 
