@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from scqc.core.errors import KeySinkError
 
 BUSY_TIMEOUT_S = 10.0
+_RETRY_S = 0.005
 
 #: What to do with a file that cannot be trusted.
 DAMAGED = (
@@ -160,7 +162,7 @@ class Database:
 
     def _configure(self) -> None:
         self._db.execute("PRAGMA secure_delete=ON")
-        mode = self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        mode = self._write_ahead()
         if mode != "wal" and os.access(self.path, os.W_OK):
             raise KeySinkError(
                 f"key sink {self.path}: no write-ahead log here ({mode}); it must lie "
@@ -169,6 +171,22 @@ class Database:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA fullfsync=ON")
         self._db.execute("PRAGMA foreign_keys=ON")
+
+    def _write_ahead(self) -> str:
+        """Return the mode of the journal after asking for the write-ahead log.
+
+        SQLite waits for others everywhere but here: of two that open a new file at
+        once, one is told "locked" without delay, lest both wait for each other.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                return str(self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as cause:
+                busy = cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_S)
 
     def _make_file(self) -> None:
         try:

@@ -100,6 +100,27 @@ def test_a_locked_sink_says_so(path, monkeypatch):
         sink.spend(PAD_PURPOSE, TO_BOB, 8)
 
 
+@pytest.mark.parametrize("patience_s", [0.05, 20.0])
+def test_a_new_sink_waits_for_who_makes_it(tmp_path, monkeypatch, patience_s):
+    """SQLite does not wait by itself where a file gets its write-ahead log."""
+    path = tmp_path / "new.db"
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", patience_s)
+    path.touch(0o600)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    if patience_s < 1:
+        with pytest.raises(KeySinkError, match="another program holds the sink"):
+            KeySink(path)
+        other.execute("ROLLBACK")
+    else:
+        end = threading.Timer(0.2, other.execute, ("ROLLBACK",))
+        end.start()
+        with KeySink(path) as sink:
+            assert sink.list() == []
+        end.join()
+    other.close()
+
+
 def test_two_programs_share_a_sink(path):
     """Each takes what the other has not: the delivery of keys beside the link."""
     with KeySink(path) as one, KeySink(path) as two:
