@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from inspect import isfunction
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, cast
 
 from scqc.core import errors
@@ -23,6 +24,8 @@ from scqc.runs.outcome import exit_code
 SOCKET_NAME = "control.sock"
 _MAX_LINE = 1 << 16
 _TIMEOUT_S = 10.0
+#: Threads that answer [1]: who asks and then says nothing holds one until the time-out.
+_ANSWERERS = 4
 #: Answers a request; raises what cannot be done.
 Handle = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -35,7 +38,7 @@ class ControlServer:
     home : Path
         Exists; gets mode 0700.
     handle : callable
-        Called from a thread per connection.
+        Called from a few threads, kept as long as the server.
 
     Raises
     ------
@@ -72,9 +75,47 @@ class ControlServer:
         self.path.unlink(missing_ok=True)
 
 
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(socketserver.UnixStreamServer):
+    """Hands connections to threads that stay.
+
+    A thread for each of them costs memory: many questions at a time, and the C
+    library keeps a heap for as many threads, fragments and all.
+    """
+
+    request_queue_size = 64
+
+    def __init__(
+        self, address: str, handler: type[socketserver.StreamRequestHandler]
+    ) -> None:
+        super().__init__(address, handler)
+        self._waiting: SimpleQueue[socket.socket | None] = SimpleQueue()
+        for _ in range(_ANSWERERS):
+            self._add_answerer()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Let the next free thread answer."""
+        self._waiting.put(request)
+
+    def server_close(self) -> None:
+        """Stop listening, and end the threads when what came is answered."""
+        super().server_close()
+        for _ in range(_ANSWERERS):
+            self._waiting.put(None)
+
+    def _add_answerer(self) -> None:
+        # Nobody waits for its end: it may hang on who asked until the time-out.
+        threading.Thread(target=self._answer, name="control", daemon=True).start()
+
+    def _answer(self) -> None:
+        while (request := self._waiting.get()) is not None:
+            try:
+                self.finish_request(request, "")
+            except BaseException:
+                # A mistake of ours ends this thread; the next question has another.
+                self._add_answerer()
+                raise
+            finally:
+                self.shutdown_request(request)
 
 
 def _handler(handle: Handle) -> type[socketserver.StreamRequestHandler]:
