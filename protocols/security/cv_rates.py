@@ -199,6 +199,9 @@ def check_range(quantity: str, values: Floats, low: float, high: float) -> None:
     ModelRangeError
         Naming the first value outside, or that is no number.
     """
+    if isinstance(values, float) and low <= values <= high and math.isfinite(values):
+        # Blocks ask for each of their numbers: an array would cost more than they do.
+        return
     flat = np.asarray(values, dtype=np.float64).ravel()
     wrong = ~((flat >= low) & (flat <= high) & np.isfinite(flat))
     if np.any(wrong):

@@ -22,9 +22,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.optimize import brentq
 from scipy.special import ndtri, xlogy
 
+from protocols.security.decoy_kernels import highest_share, lowest_share
 from protocols.security.decoy_sampling import exact_deviation, sampling_deviation
 from scqc.core.errors import ProtocolAbort
 
@@ -177,7 +177,7 @@ def estimate(
     check_single = in_check.single()
     errors = wrong.single_errors()
     return Bounds(
-        vacuum=in_key.vacuum(),
+        vacuum=in_key.vacuum,
         single=single,
         check_single=check_single,
         check_single_errors=errors,
@@ -248,23 +248,25 @@ class _Expected:
             )
             self._low.append(weight * low)
             self._high.append(weight * high)
+        self._empty = intensities.sends(0)
+        self.vacuum = self._vacuum()
 
-    def vacuum(self) -> float:
+    def _vacuum(self) -> float:
         """Return the least number without a photon, [1] eq. (2)."""
         _, mu2, mu3 = self._intensities.mean_photons
         raw = (mu2 * self._low[2] - mu3 * self._high[1]) / (mu2 - mu3)
-        return min(max(0.0, self._intensities.sends(0) * raw), self.total)
+        return min(max(0.0, self._empty * raw), self.total)
 
     def single(self) -> float:
         """Return the least number from single photons, [1] eq. (3)."""
         mu1, mu2, mu3 = self._intensities.mean_photons
-        without = self.vacuum() / self._intensities.sends(0)
+        without = self.vacuum / self._empty
         ratio = (mu2 * mu2 - mu3 * mu3) / (mu1 * mu1)
         inner = self._low[1] - self._high[2] - ratio * (self._high[0] - without)
         scale = self._intensities.sends(1) * mu1
         raw = scale * inner / (mu1 * (mu2 - mu3) - mu2 * mu2 + mu3 * mu3)
         # What came from vacuum did not come from a photon.
-        return min(max(0.0, raw), self.total - self.vacuum())
+        return min(max(0.0, raw), self.total - self.vacuum)
 
     def single_errors(self) -> float:
         """Return the most errors of single photons, [1] eq. (4)."""
@@ -316,23 +318,7 @@ def _chernoff(observed: int, total: int, epsilon: float) -> tuple[float, float]:
         low, high = _chernoff(total - observed, total, epsilon)
         return max(0.0, total - high), total - low
 
-    # In the logarithm: ends lie many decades below the count, or next to it.
-    def excess(log_p: float) -> float:
-        p = math.exp(log_p)
-        kl = xlogy(share, share / p) + xlogy(1.0 - share, (1.0 - share) / (1.0 - p))
-        return float(kl) - budget
-
-    def root(log_p: float) -> float:
-        return math.exp(brentq(excess, log_p, at, xtol=1e-14, maxiter=500))
-
-    at = math.log(share)
-    # The other term takes back at most `share`: x ln x >= x - 1.
-    low = root(at - budget / share - 1.1)
-    # Pinsker's inequality, with room for rounding.
-    top = min(share + math.sqrt(0.51 * budget), 1.0 - 1e-15)
-    if excess(math.log(top)) < 0.0:
-        return total * low, float(total)
-    return total * low, total * root(math.log(top))
+    return total * lowest_share(share, budget), total * highest_share(share, budget)
 
 
 def _phase_error(

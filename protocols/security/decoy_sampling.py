@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import rel_entr
+from protocols.security.decoy_kernels import least_deviation
 
 
 def sampling_deviation(
@@ -72,28 +71,6 @@ def exact_deviation(
     float
         At most what takes the unsampled rate to one half [1].
     """
-    wanted = math.log2(1.0 / epsilon)
-
-    def excess(deviation: float) -> float:
-        return _tail_bits(rate, rate + deviation, sampled, unsampled) - wanted
-
-    limit = 0.5 - rate
-    if limit <= 0.0 or excess(limit) < 0.0:
-        return max(0.0, limit)
-    return float(brentq(excess, 0.0, limit, xtol=1e-15, maxiter=500))
-
-
-def _tail_bits(rate: float, top: float, sampled: float, unsampled: float) -> float:
-    """Return ``-log2`` of the tail where the rest has error rate `top`."""
-    both = sampled + unsampled
-    mean = (sampled * rate + unsampled * top) / both
-    spread = 8.0 * both * mean * (1.0 - mean)
-    of_sample = sampled * _relative_bits(rate, mean)
-    of_rest = unsampled * _relative_bits(top, mean)
-    joint = of_sample + of_rest - 0.5 * math.log2(max(1.0, spread))
-    return max(of_sample, of_rest, joint)
-
-
-def _relative_bits(p: float, q: float) -> float:
-    """Return the relative entropy of two coins [bit]."""
-    return float(rel_entr(p, q) + rel_entr(1.0 - p, 1.0 - q)) / math.log(2.0)
+    if rate >= 0.5:
+        return 0.0
+    return least_deviation(rate, unsampled, sampled, math.log2(1.0 / epsilon))

@@ -7,12 +7,18 @@ the form of published satellite curves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from protocols.security.decoy import Intensities, Method
-from protocols.security.dv_finite import PhotonBlock, expected_ledger
+from protocols.security.dv_finite import (
+    PhotonBlock,
+    SlotRates,
+    check_link,
+    ledger_of_rates,
+)
 from protocols.security.dv_rates import (
     Decoys,
     Gains,
@@ -205,71 +211,66 @@ def dv_key_bits(
             epsilon=scheme.epsilon,
         )
         return published_key_per_slot(points.gains, points.decoys, block)
-    nodes = np.asarray(points.link.transmittance)
-    each = [
-        _balance_bits(scheme, values, points, i, block_size)
-        for i in range(nodes[0].size)
-    ]
-    return np.array(each).reshape(nodes.shape[1:])
+    check_link(points.link)
+    blocks = point_blocks(scheme, values, points, block_size)
+    each = [ledger_of_rates(*block).balance_bits for block in blocks]
+    return np.array(each).reshape(values.shape) / (block_size or _ENDLESS)
 
 
-def point_block(
-    scheme: DvScheme, values: Values, points: DvPoints, i: int, block_size: float
-) -> tuple[PhotonLink, Intensities, PhotonBlock]:
-    """Return what the ledger of one point's block is made of.
+def point_blocks(
+    scheme: DvScheme, values: Values, points: DvPoints, block_size: float
+) -> Iterator[tuple[SlotRates, Intensities, PhotonBlock]]:
+    """Yield what the ledger of each point's block is made of.
 
     Parameters
     ----------
     scheme : DvScheme
     values : Values
     points : DvPoints
-    i : int
-        Index of the point, over all axes.
     block_size : float
         Slots per block, public ones included; 0 is endless.
     """
 
-    def at(name: str) -> float:
-        return float(values.full(name).ravel()[i])
+    def numbers(*fields: Floats) -> Iterator[tuple[float, ...]]:
+        full = (np.broadcast_to(field, values.shape).ravel() for field in fields)
+        return zip(*(one.tolist() for one in full), strict=True)
 
-    def states(field: Floats | float) -> Floats:
-        full = np.broadcast_to(field, np.shape(points.link.transmittance))
-        return np.asarray(full.reshape(full.shape[0], -1)[:, i])
-
-    shares = at("signal_share"), at("decoy_share")
-    sent = Intensities(
-        (at("signal_photons"), at("decoy_photons"), at("vacuum_photons")),
-        (*shares, 1.0 - sum(shares)),
-    )
-    link = PhotonLink(
-        transmittance=states(points.link.transmittance),
-        background_yield=float(np.ravel(points.link.background_yield)[i]),
-        misalignment=float(np.ravel(points.link.misalignment)[i]),
-        weights=points.link.weights,
-        ready=states(points.link.ready),
-        blinding=states(points.link.blinding),
-    )
     method: Method = "hoeffding"
     if block_size and scheme.finite != "published":
         method = scheme.finite
-    block = PhotonBlock(
-        slots=(block_size or _ENDLESS) * (1.0 - at("public_share")),
-        key_basis=at("z_share"),
-        efficiency=at("correction_efficiency"),
-        # The other half is for keys that differ, as on the bench.
-        secrecy=0.5 * scheme.epsilon,
-        method=method,
+    rows = zip(
+        numbers(*points.clicks),
+        numbers(*points.wrong),
+        numbers(*(values.full(f"{name}_photons") for name in _INTENSITIES)),
+        numbers(*(values.full(name) for name in _OF_THE_BLOCK)),
+        strict=True,
     )
-    return link, sent, block
+    for clicks, wrong, photons, (signal, decoy, public, basis, efficiency) in rows:
+        sent = Intensities(_three(photons), (signal, decoy, 1.0 - (signal + decoy)))
+        block = PhotonBlock(
+            slots=(block_size or _ENDLESS) * (1.0 - public),
+            key_basis=basis,
+            efficiency=efficiency,
+            # The other half is for keys that differ, as on the bench.
+            secrecy=0.5 * scheme.epsilon,
+            method=method,
+        )
+        yield SlotRates(_three(clicks), _three(wrong)), sent, block
 
 
-def _balance_bits(
-    scheme: DvScheme, values: Values, points: DvPoints, i: int, block_size: float
-) -> float:
-    """Return the balance of one block over its slots [bit]."""
-    link, sent, block = point_block(scheme, values, points, i, block_size)
-    balance = expected_ledger(link, sent, block).balance_bits
-    return balance / (block_size or _ENDLESS)
+_INTENSITIES = ("signal", "decoy", "vacuum")
+_OF_THE_BLOCK = (
+    "signal_share",
+    "decoy_share",
+    "public_share",
+    "z_share",
+    "correction_efficiency",
+)
+
+
+def _three(row: tuple[float, ...]) -> tuple[float, float, float]:
+    signal, decoy, vacuum = row
+    return signal, decoy, vacuum
 
 
 def _message(

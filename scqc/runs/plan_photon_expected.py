@@ -11,7 +11,7 @@ from protocols.reconciliation.ladder_construct import COLUMNS
 from protocols.schemes.photon_common import MINIMUM_KEY_BITS
 from protocols.security.decoy import Counts, binary_entropy, estimate
 from protocols.security.decoy_length import Disclosed, key_length
-from protocols.security.dv_finite import expected_counts
+from protocols.security.dv_finite import expected_counts, slot_rates
 from protocols.verification.tags import TAG_BITS
 from scqc.plan.dv import DvPoints
 from scqc.plan.scenario import Scenario
@@ -95,8 +95,9 @@ def _block(scenario: Scenario, config: PhotonConfig, points: DvPoints) -> _Block
         ready=np.ravel(points.link.ready),
         blinding=np.ravel(points.link.blinding),
     )
-    key = expected_counts(one, sent, slots * z**2)
-    check = expected_counts(one, sent, slots * (1.0 - z) ** 2)
+    rates = slot_rates(one, sent)
+    key = expected_counts(rates, sent, slots * z**2)
+    check = expected_counts(rates, sent, slots * (1.0 - z) ** 2)
     off = OFF_GAIN + float(np.ravel(points.ready_off)[0])
     efficiency = scheme.correction_efficiency
     return _Block(slots, every, key, check, config, efficiency, off)

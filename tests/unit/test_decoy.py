@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -169,6 +170,44 @@ def test_bounds_exist_for_any_count():
         rate = rng.uniform(0.0, 0.5) * rng.integers(0, 2)
         deviation = exact_deviation(rate, unsampled, float(total), epsilon)
         assert 0.0 <= deviation <= 0.5 - rate
+
+
+def entropy_nats(p, q):
+    """Relative entropy of two coins to fifty digits."""
+    some = p * (p / q).ln() if p else Decimal(0)
+    return some + (1 - p) * ((1 - p) / (1 - q)).ln()
+
+
+@pytest.mark.parametrize(
+    ("observed", "total"),
+    [(1, 10**3), (20, 10**12), (10**6, 10**12), (1, 10**18), (10**17, 10**18)],
+)
+def test_ends_solve_their_equation_however_large_the_counts(observed, total):
+    epsilon = 1e-12
+    with localcontext() as context:
+        context.prec = 50
+        for end in interval(observed, total, epsilon, "chernoff"):
+            kl = entropy_nats(Decimal(observed) / total, Decimal(end) / total)
+            # Of e^u, 1e-16; and u is 1e-8 where the entropy is 1e-16.
+            assert float(total * kl / -Decimal(epsilon).ln()) == pytest.approx(1, 1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-5, 0.02, 0.3])
+@pytest.mark.parametrize(("n", "k"), [(10.0, 1e12), (1e12, 1e3), (1e9, 1e9)])
+def test_deviations_leave_the_tail_that_is_allowed(rate, n, k):
+    epsilon = 1e-12
+    found = exact_deviation(rate, n, k, epsilon)
+    with localcontext() as context:
+        context.prec = 50
+        r, d, unsampled, sampled = (Decimal(v) for v in (rate, found, n, k))
+        both = unsampled + sampled
+        mean = r + d * unsampled / both
+        spread = 8 * both * mean * (1 - mean)
+        parts = sampled * entropy_nats(r, mean), unsampled * entropy_nats(r + d, mean)
+        joint = sum(parts) - max(spread, Decimal(1)).ln() / 2
+        allowed = max(*parts, joint) / -Decimal(epsilon).ln()
+    if found < 0.5 - rate:
+        assert 1.0 - 1e-14 <= float(allowed) < 1.001
 
 
 @pytest.mark.parametrize("method", METHODS)

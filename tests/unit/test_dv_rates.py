@@ -13,6 +13,7 @@ from protocols.security.dv_finite import (
     expected_balance,
     expected_counts,
     expected_ledger,
+    slot_rates,
 )
 from protocols.security.dv_rates import (
     Decoys,
@@ -122,12 +123,13 @@ def test_published_form_approaches_the_endless_key_from_below():
 def test_planned_counts_go_through_the_bench_code():
     link = PhotonLink(0.01, 1e-6, 0.01)
     block = PhotonBlock(1e10, 0.8, 1.2, 0.0, 1e5)
-    key = expected_counts(link, INTENSITIES, 1e10 * 0.64)
+    rates = slot_rates(link, INTENSITIES)
+    key = expected_counts(rates, INTENSITIES, 1e10 * 0.64)
     signal = 1e10 * 0.64 * 0.8 * float(click_rate(link, 0.6))
     assert key.detections[0] == round(signal)
     wrong = 1e10 * 0.64 * 0.8 * float(wrong_click_rate(link, 0.6))
     assert key.errors[0] == round(wrong)
-    check = expected_counts(link, INTENSITIES, 1e10 * 0.2**2)
+    check = expected_counts(rates, INTENSITIES, 1e10 * 0.2**2)
     bounds = estimate(key, check, INTENSITIES, 1e-10)
     ledger = expected_ledger(link, INTENSITIES, block)
     assert ledger.single_bits == bounds.single
@@ -188,6 +190,6 @@ def test_unphysical_links_are_refused(link):
 
 
 def test_more_errors_than_clicks_are_never_planned():
-    # Rounding up the errors of a few clicks must not exceed them.
-    counts = expected_counts(PhotonLink(1e-9, 0.6, 0.0), INTENSITIES, 17)
+    rates = slot_rates(PhotonLink(1e-9, 0.6, 0.0), INTENSITIES)
+    counts = expected_counts(rates, INTENSITIES, 17)
     assert isinstance(counts, Counts)

@@ -87,9 +87,9 @@ def test_the_bases_of_a_block_are_matched_at_both_ends(monkeypatch):
     told = []
     counts = dv_finite.expected_counts
 
-    def listen(link, intensities, slots):
+    def listen(rates, intensities, slots):
         told.append(slots)
-        return counts(link, intensities, slots)
+        return counts(rates, intensities, slots)
 
     monkeypatch.setattr(dv_finite, "expected_counts", listen)
     link = PhotonLink(np.array(0.1), 1e-6, 0.01)
