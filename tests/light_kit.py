@@ -27,7 +27,12 @@ from protocols.schemes.cv_alice import AliceRecord, CvAlice
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.cv_reception import Cancellation, Reception
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    LinkKeys,
+    PublicChannel,
+)
 from protocols.settings import ClassicalSettings, SecuritySettings
 from scqc.core.rng import ReplayEntropy
 
@@ -251,7 +256,8 @@ def plain_block(
 
 
 def make_alice(block):
-    return CvAlice(block.alice, block.classical, block.security, LINK, block.keys)
+    channel = PublicChannel(LINK, block.keys)
+    return CvAlice(block.alice, block.classical, block.security, channel)
 
 
 def make_bob(block, entropy_seed=1):
@@ -270,8 +276,7 @@ def make_bob(block, entropy_seed=1):
         reception,
         block.security,
         ReplayEntropy(entropy_seed, "bob"),
-        LINK,
-        block.keys,
+        PublicChannel(LINK, block.keys),
     )
 
 

@@ -17,7 +17,12 @@ from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import NOTHING_TO_SEND, Outgoing, PhotonAlice
 from protocols.schemes.photon_bob import PhotonBob
 from protocols.schemes.photon_common import Received
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, LinkKeys
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    LinkKeys,
+    PublicChannel,
+)
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from scqc.core.rng import ReplayEntropy
 
@@ -127,12 +132,9 @@ def make_parties(
     pads = pads or CountingPads()
     settings = (pulses, security)
     outgoing = NOTHING_TO_SEND if message is None else Outgoing(message, pads)
-    alice = PhotonAlice(
-        prepared, outgoing, settings, ReplayEntropy(4, "a"), "run/0", link_keys()
-    )
-    bob = PhotonBob(
-        received, settings, ReplayEntropy(5, "b"), "run/0", link_keys(), pads
-    )
+    channel = PublicChannel("run/0", link_keys())
+    alice = PhotonAlice(prepared, outgoing, settings, ReplayEntropy(4, "a"), channel)
+    bob = PhotonBob(received, settings, ReplayEntropy(5, "b"), channel, pads)
     return alice, bob
 
 

@@ -33,6 +33,7 @@ from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
     LinkKeys,
+    PublicChannel,
     Transcript,
 )
 from scqc.core.errors import KeySinkError, PeerError
@@ -140,7 +141,7 @@ class _Greeting:
         self._keys: dict[str, LinkKeys] = {}
         sends, receives = SENDS[terms.party], SENDS[OTHER[terms.party]]
         place = f"greeting/{terms.link.hex()}"
-        self._transcript = Transcript(place, sends, receives, self._keys)
+        self._transcript = Transcript(PublicChannel(place, self._keys), sends, receives)
         self._broken_off = False
         #: What the peer said of itself; to be believed once `finished`.
         self.peer: Hello | None = None

@@ -21,9 +21,7 @@ from protocols.schemes.party import Party
 from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
-    NOTHING_SAID,
-    LinkKeys,
-    Opening,
+    PublicChannel,
 )
 from protocols.settings import ClassicalSettings, SecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
@@ -65,12 +63,7 @@ class CvAlice(Party):
     ----------
     record : AliceRecord
     classical, security : settings
-    link : str
-        Name of run and block.
-    keys : dict
-        Authentication keys by direction.
-    opening : Opening
-        What was said about the block before the parties speak.
+    channel : PublicChannel
     """
 
     def __init__(
@@ -78,12 +71,10 @@ class CvAlice(Party):
         record: AliceRecord,
         classical: ClassicalSettings,
         security: SecuritySettings,
-        link: str,
-        keys: dict[str, LinkKeys],
-        opening: Opening = NOTHING_SAID,
+        channel: PublicChannel,
     ) -> None:
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", link, directions, keys, wire.FrameReport, opening)
+        super().__init__("alice", channel, directions, wire.FrameReport)
         self._record, self._classical, self._security = record, classical, security
         self.distillation: Distillation | None = None
         self._whole = False

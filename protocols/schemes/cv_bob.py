@@ -30,9 +30,7 @@ from protocols.schemes.party import Party
 from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
-    NOTHING_SAID,
-    LinkKeys,
-    Opening,
+    PublicChannel,
 )
 from protocols.settings import SecuritySettings
 from protocols.verification.tags import tags
@@ -52,15 +50,10 @@ class CvBob(Party):
     security : SecuritySettings
     entropy : EntropySource
         For the raw key, the permutation and all seeds.
-    link : str
-        Name of run and block.
-    keys : dict
-        Authentication keys by direction.
+    channel : PublicChannel
     permutation_seed : bytes, 32 bytes, optional
         Public seed of an earlier processing of the same capture: the same symbols
         are disclosed and the same figures come out.
-    opening : Opening
-        What was said about the block before the parties speak.
     """
 
     def __init__(
@@ -69,13 +62,11 @@ class CvBob(Party):
         reception: Reception | None,
         security: SecuritySettings,
         entropy: EntropySource,
-        link: str,
-        keys: dict[str, LinkKeys],
+        channel: PublicChannel,
         permutation_seed: bytes | None = None,
-        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", link, directions, keys, wire.FrameDisclosure, opening)
+        super().__init__("bob", channel, directions, wire.FrameDisclosure)
         self._bursts, self._reception = bursts, reception
         self._security, self._entropy = security, entropy
         self._given_seed = permutation_seed

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from protocols.messages import wire
 from protocols.messages.base import Message
-from protocols.schemes.transcript import NOTHING_SAID, LinkKeys, Opening, Transcript
+from protocols.schemes.transcript import PublicChannel, Transcript
 from scqc.core.errors import PeerError
 
 
@@ -23,29 +23,22 @@ class Party(ABC):
     ----------
     name : str
         For messages.
-    link : str
-        Name of run and block; bound into the tags.
+    channel : PublicChannel
     directions : tuple of str
         Direction this party sends in, and the one it receives from.
-    keys : dict
-        Authentication keys by direction.
     first : type
         The message that opens the exchange for this party.
-    opening : Opening
-        What was said about the block before; the tags cover it, too.
     """
 
     def __init__(
         self,
         name: str,
-        link: str,
+        channel: PublicChannel,
         directions: tuple[str, str],
-        keys: dict[str, LinkKeys],
         first: type[Message],
-        opening: Opening = NOTHING_SAID,
     ) -> None:
         self._name = name
-        self._transcript = Transcript(link, *directions, keys, opening)
+        self._transcript = Transcript(channel, *directions)
         self._expected: tuple[type[Message], ...] = (first,)
         #: Security parameter of the key; 0 until there is one [1].
         self.epsilon = 0.0

@@ -48,9 +48,7 @@ from protocols.schemes.photon_common import (
 from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
-    NOTHING_SAID,
-    LinkKeys,
-    Opening,
+    PublicChannel,
 )
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import tags
@@ -91,12 +89,7 @@ class PhotonAlice(Party):
     settings : tuple of DecoySettings, PhotonSecuritySettings
     entropy : EntropySource
         For the bits that no message fills, and the hash key.
-    link : str
-        Name of run and block.
-    keys : dict
-        Authentication keys by direction.
-    opening : Opening
-        What was said about the block before the parties speak.
+    channel : PublicChannel
 
     Attributes
     ----------
@@ -112,12 +105,10 @@ class PhotonAlice(Party):
         outgoing: Outgoing,
         settings: tuple[DecoySettings, PhotonSecuritySettings],
         entropy: EntropySource,
-        link: str,
-        keys: dict[str, LinkKeys],
-        opening: Opening = NOTHING_SAID,
+        channel: PublicChannel,
     ) -> None:
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", link, directions, keys, Detections, opening)
+        super().__init__("alice", channel, directions, Detections)
         self._prepared, self._outgoing, self._entropy = prepared, outgoing, entropy
         self._pulses, self._security = settings
         self.distillation: PhotonDistillation | None = None

@@ -45,9 +45,7 @@ from protocols.schemes.photon_common import (
 from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
-    NOTHING_SAID,
-    LinkKeys,
-    Opening,
+    PublicChannel,
 )
 from protocols.settings import DecoySettings, PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS, tags
@@ -63,16 +61,11 @@ class PhotonBob(Party):
     received : Received
     settings : tuple of DecoySettings, PhotonSecuritySettings
     entropy : EntropySource
-    link : str
-        Name of run and block.
-    keys : dict
-        Authentication keys by direction.
+    channel : PublicChannel
     pads : BobPads or None
         Where the pads of messages come from.
     permutation_seed : bytes, optional
         Public seed of an earlier processing of the same record.
-    opening : Opening
-        What was said about the block before the parties speak.
 
     Attributes
     ----------
@@ -87,14 +80,12 @@ class PhotonBob(Party):
         received: Received,
         settings: tuple[DecoySettings, PhotonSecuritySettings],
         entropy: EntropySource,
-        link: str,
-        keys: dict[str, LinkKeys],
+        channel: PublicChannel,
         pads: BobPads | None = None,
         permutation_seed: bytes | None = None,
-        opening: Opening = NOTHING_SAID,
     ) -> None:
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", link, directions, keys, Preparation, opening)
+        super().__init__("bob", channel, directions, Preparation)
         self._received, self._entropy, self._pads = received, entropy, pads
         self._pulses, self._security = settings
         self._given_seed = permutation_seed

@@ -74,33 +74,41 @@ def link_name(link: bytes, run_uuid: str, block: int) -> str:
     return f"{link.hex()}/{place}" if link else place
 
 
-class Transcript:
-    """Sent and received messages of one block.
+@dataclass(frozen=True, slots=True)
+class PublicChannel:
+    """What one party has of the channel on which it speaks about one block.
 
     Parameters
     ----------
     link : str
         Names link, run and block; bound into the tags.
-    sends, receives : str
-        Direction names.
     keys : dict
         `LinkKeys` by direction.
     opening : Opening
-        What the tags cover besides.
+        What was said about the block before the parties speak; the tags cover it,
+        too.
     """
 
-    def __init__(
-        self,
-        link: str,
-        sends: str,
-        receives: str,
-        keys: dict[str, LinkKeys],
-        opening: Opening = NOTHING_SAID,
-    ) -> None:
-        self._link, self._sends, self._receives = link, sends, receives
-        self._keys = keys
-        self._sent: list[bytes] = list(opening.sent)
-        self._received: list[bytes] = list(opening.received)
+    link: str
+    keys: dict[str, LinkKeys] = field(repr=False)
+    opening: Opening = field(default=NOTHING_SAID, repr=False)
+
+
+class Transcript:
+    """Sent and received messages of one block.
+
+    Parameters
+    ----------
+    channel : PublicChannel
+    sends, receives : str
+        Direction names.
+    """
+
+    def __init__(self, channel: PublicChannel, sends: str, receives: str) -> None:
+        self._link, self._keys = channel.link, channel.keys
+        self._sends, self._receives = sends, receives
+        self._sent: list[bytes] = list(channel.opening.sent)
+        self._received: list[bytes] = list(channel.opening.received)
         self._tagged = False
 
     def send(self, message: AnyMessage) -> bytes:

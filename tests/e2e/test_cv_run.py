@@ -17,6 +17,7 @@ from dsp.settings import FrameLayout
 from dsp.transmitter import LEAD_SYMBOLS
 from protocols.reconciliation import multidimensional
 from protocols.schemes.cv_bob import CvBob
+from protocols.schemes.transcript import PublicChannel
 from scqc.core.errors import ClippedError, ConnectError, InstrumentError, SignalError
 from scqc.core.rng import ReplayEntropy
 from scqc.runs import live, offline, receive
@@ -178,8 +179,7 @@ def test_bob_follows_from_his_capture_and_the_transcript_alone(finished):
         reception_of(CvReceived(BlockName(run_uuid), bursts, layout), config),
         config.security,
         ReplayEntropy(config.sim.seed, "bob"),
-        f"{run_uuid}/0",
-        {},
+        PublicChannel(f"{run_uuid}/0", {}),
     )
     said = [m.frame for m in messages if m.sender == "bob"]
     heard = [m.frame for m in messages if m.sender == "alice"]

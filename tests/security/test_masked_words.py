@@ -26,6 +26,7 @@ from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import Outgoing, PhotonAlice
 from protocols.schemes.photon_bob import PhotonBob
 from protocols.schemes.photon_common import Received
+from protocols.schemes.transcript import PublicChannel
 from protocols.settings import PhotonSecuritySettings
 from protocols.verification.tags import TAG_BITS
 from scqc.core.errors import KeySinkError, PeerError, ProtocolAbort, ScqcError
@@ -71,15 +72,13 @@ def parties(message=MESSAGE, pads=None, security=SECURITY, link="run/0", **other
         outgoing,
         given,
         ReplayEntropy(others.get("seed", 4), "a"),
-        link,
-        kit.link_keys(),
+        PublicChannel(link, kit.link_keys()),
     )
     bob = PhotonBob(
         others.get("received", RECEIVED),
         given,
         ReplayEntropy(5, "b"),
-        link,
-        kit.link_keys(),
+        PublicChannel(link, kit.link_keys()),
         ends[1],
     )
     return alice, bob
@@ -639,7 +638,8 @@ def direct_block():
     parts = (received.places, received.bases, received.bits)
     received = Received(prepared.size, *parts, soft)
     outgoing = Outgoing(MESSAGE, pads, spent)
-    args = (kit.PULSES, DIRECT), ReplayEntropy(4, "a"), "run/0", kit.link_keys()
+    channel = PublicChannel("run/0", kit.link_keys())
+    args = (kit.PULSES, DIRECT), ReplayEntropy(4, "a"), channel
     alice = PhotonAlice(prepared, outgoing, *args)
     bob = PhotonBob(received, *args, pads)
     return alice, bob, pads

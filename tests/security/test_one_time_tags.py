@@ -4,12 +4,19 @@ import pytest
 from light_kit import LINK, link_keys, make_alice, make_bob, plain_block
 
 from protocols.messages import wire
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, Transcript
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    PublicChannel,
+    Transcript,
+)
 from scqc.core.errors import PeerError, ProtocolAbort
 
 
 def test_a_transcript_is_tagged_once():
-    transcript = Transcript(LINK, BOB_TO_ALICE, ALICE_TO_BOB, link_keys())
+    transcript = Transcript(
+        PublicChannel(LINK, link_keys()), BOB_TO_ALICE, ALICE_TO_BOB
+    )
     transcript.send(wire.Verdict(1))
     transcript.own_tag()
     # Two tags of different messages under one pad would give the hash key away.

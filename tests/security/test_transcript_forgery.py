@@ -11,6 +11,7 @@ from protocols.schemes.transcript import (
     ALICE_TO_BOB,
     BOB_TO_ALICE,
     Opening,
+    PublicChannel,
     Transcript,
     link_name,
 )
@@ -48,7 +49,7 @@ class Conversation:
         said = said or self.sent
         sends, receives = SENDS[party], SENDS[OTHER[party]]
         opening = Opening(tuple(said[party]), tuple(said[OTHER[party]]))
-        return Transcript(link, sends, receives, keys, opening)
+        return Transcript(PublicChannel(link, keys, opening), sends, receives)
 
     def accepts(self, checker, said, tag, link=LINK, keys=KEYS):
         """Whether `checker` takes the peer's tag, having sent and received `said`."""

@@ -29,7 +29,12 @@ from protocols.messages.light import (
 )
 from protocols.messages.wire import TranscriptTag
 from protocols.schemes.party import Party
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, Opening
+from protocols.schemes.transcript import (
+    ALICE_TO_BOB,
+    BOB_TO_ALICE,
+    Opening,
+    PublicChannel,
+)
 from scqc.core.errors import PeerError, PeerLost, ProtocolAbort, ScqcError
 from scqc.core.rng import ReplayEntropy
 from scqc.runs.lab_config import parse_config
@@ -80,7 +85,8 @@ class Light(AliceLight):
 class ToyAlice(Party):
     def __init__(self, name, n_bursts, keys, opening):
         directions = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", name.link, directions, keys, BlockTaken, opening)
+        channel = PublicChannel(name.link, keys, opening)
+        super().__init__("alice", channel, directions, BlockTaken)
         self._key, self._secret_bits = key_of(name), KEY_BITS
         self._n_bursts = n_bursts
 
@@ -96,7 +102,8 @@ class ToyAlice(Party):
 class ToyBob(Party):
     def __init__(self, name, keys, opening):
         directions = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", name.link, directions, keys, TranscriptTag, opening)
+        channel = PublicChannel(name.link, keys, opening)
+        super().__init__("bob", channel, directions, TranscriptTag)
         self._key, self._secret_bits = key_of(name), KEY_BITS
 
     def start(self):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from driver.hal import AwgConfig
 from protocols.messages.light import Budget
 from protocols.schemes.cv_alice import AliceRecord, CvAlice
-from protocols.schemes.transcript import LinkKeys, Opening, link_name
+from protocols.schemes.transcript import LinkKeys, Opening, PublicChannel, link_name
 from scqc.core.errors import CaptureError, PeerError
 from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource, random_bits
@@ -142,13 +142,12 @@ class CvAliceEnd:
         path = record / ALICE_NAME if record.is_dir() else record
         config = self.config
         prepared = _record(path, name.run_uuid, config, n_bursts)
+        link = link_name(self._link, name.run_uuid, name.number)
         return CvAlice(
             prepared,
             config.classical,
             config.security,
-            link_name(self._link, name.run_uuid, name.number),
-            keys,
-            opening,
+            PublicChannel(link, keys, opening),
         )
 
 

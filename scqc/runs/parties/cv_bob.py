@@ -37,7 +37,7 @@ from protocols.messages.wire import SampleRequest
 from protocols.schemes.cv_bob import CvBob
 from protocols.schemes.cv_common import frame_codec
 from protocols.schemes.cv_reception import Cancellation, Reception
-from protocols.schemes.transcript import LinkKeys, Opening, link_name
+from protocols.schemes.transcript import LinkKeys, Opening, PublicChannel, link_name
 from scqc.core.errors import CaptureError, ConnectionLost, PeerError
 from scqc.core.records import Trace
 from scqc.runs.cv_config import CvConfig
@@ -133,15 +133,14 @@ class CvBobEnd:
         # Every block has a stream of its own, also in simulation.
         stream = f"bob/{self._blocks}" if self._blocks else "bob"
         self._blocks += 1
+        link = link_name(self._link, name.run_uuid, name.number)
         return CvBob(
             received.bursts,
             reception_of(received, self.config),
             self.config.security,
             party_entropy(self.config, stream, self._session),
-            link_name(self._link, name.run_uuid, name.number),
-            keys,
+            PublicChannel(link, keys, opening),
             permutation_seed,
-            opening,
         )
 
 

@@ -18,7 +18,7 @@ from protocols.messages.light import Budget
 from protocols.schemes import direct
 from protocols.schemes.pads import Pad
 from protocols.schemes.photon_alice import Outgoing, PhotonAlice
-from protocols.schemes.transcript import LinkKeys, Opening, link_name
+from protocols.schemes.transcript import LinkKeys, Opening, PublicChannel, link_name
 from scqc.core.errors import CaptureError, PeerError, StateError
 from scqc.core.records import Waveform
 from scqc.core.rng import EntropySource
@@ -148,14 +148,13 @@ class PhotonAliceEnd:
         if message.payload and config.security.encoding == "masked":
             # Refused before anything is said: a claimed block has no second try.
             plan_block(sink_level(config, self._sink), 8 * len(message.payload), 1)
+        link = link_name(self._link, name.run_uuid, name.number)
         return PhotonAlice(
             prepared,
             self._outgoing(message),
             (config.decoy, config.security),
             party_entropy(config, f"alice/words/{name.number}", self._session),
-            link_name(self._link, name.run_uuid, name.number),
-            keys,
-            opening,
+            PublicChannel(link, keys, opening),
         )
 
     def _outgoing(self, message: BlockMessage) -> Outgoing:

@@ -31,7 +31,7 @@ from protocols.messages.light import (
 )
 from protocols.messages.photon import CheckBits
 from protocols.schemes.photon_bob import PhotonBob
-from protocols.schemes.transcript import LinkKeys, Opening, link_name
+from protocols.schemes.transcript import LinkKeys, Opening, PublicChannel, link_name
 from scqc.core.errors import CaptureError, ConnectionLost
 from scqc.core.records import TimeTags, Waveform
 from scqc.runs.freshness import FreshRecords
@@ -135,15 +135,14 @@ class PhotonBobEnd:
             Of an earlier processing of the same capture.
         """
         config, name = self.config, received.name
+        link = link_name(self._link, name.run_uuid, name.number)
         return PhotonBob(
             received.block.received,
             (config.decoy, config.security),
             party_entropy(config, f"bob/{name.number}", self._session),
-            link_name(self._link, name.run_uuid, name.number),
-            keys,
+            PublicChannel(link, keys, opening),
             JournaledPads(config, self._sink, self._journal, "bob"),
             permutation_seed,
-            opening,
         )
 
 
