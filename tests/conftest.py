@@ -1,5 +1,6 @@
 """Options of the whole test run: real instruments in place of emulators."""
 
+import signal
 from pathlib import Path
 
 import hw_kit
@@ -30,6 +31,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # A shell that starts the tests in the background has interrupts ignored, for the
+    # programs that tests start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path = config.getoption("--hw-config")
     if path is not None:
         hw_kit.choose(path, allow_light=config.getoption("--allow-light"))

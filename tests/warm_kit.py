@@ -96,7 +96,7 @@ class Template:
 
     def close(self):
         self._line.close()
-        self._process.wait(10.0)
+        self._process.wait(60.0)
 
 
 @pytest.fixture(scope="session")

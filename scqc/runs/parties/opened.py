@@ -68,7 +68,9 @@ def open_station(
         If an instrument does not answer or is not the expected one.
     """
     progress.stage("station")
-    hang_s = COMPUTING_HANG_S if computing else HANG_S
+    # A simulated laboratory computes its light on the same computer.
+    busy = computing or config.sim is not None
+    hang_s = COMPUTING_HANG_S if busy else HANG_S
     with (
         station(config.instruments, config.wiring, config.sim) as place,
         _open(place, config, config.safety, journal, hang_s) as opened,
