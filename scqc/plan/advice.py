@@ -18,9 +18,9 @@ import numpy as np
 from protocols.security.key_limits import Cause, Turn, turning_points
 from scqc.plan.channel_settings import Telescopes
 from scqc.plan.channels import channel_points
+from scqc.plan.curves import answered_points
 from scqc.plan.evaluate import (
     Evaluated,
-    evaluate_points,
     part_of,
     rates_on,
     with_numbers,
@@ -102,14 +102,14 @@ def what_limits(
         ``at``: the point of the sweep that is nearest to a key, or, where nothing
         helps alone, that where most light arrives.
     """
-    x, variable = scenario.sweep.values, scenario.sweep.variable
-    found = evaluate_points(scenario, {variable: x}, (block_size,))
+    where, found = answered_points(scenario, (block_size,))
+    x = scenario.sweep.values[where]
     nearest = int(np.argmax(found.balance_bits[block_size] / _scale(found)))
-    rows = _at(scenario, found, nearest, block_size)
+    rows = _at(scenario, float(x[nearest]), block_size)
     if all(row["needed"] is None for row in rows):
         # Where hardly any light arrives nothing helps alone: ask where most does.
         brightest = int(np.argmax(found.channel.transmittance))
-        other = _at(scenario, found, brightest, block_size)
+        other = _at(scenario, float(x[brightest]), block_size)
         rows = rows if all(row["needed"] is None for row in other) else other
     return rows
 
@@ -217,12 +217,12 @@ def _key(scenario: Scenario, channel: ChannelPoints, block_size: float) -> float
 
 
 def _at(
-    scenario: Scenario, found: Evaluated, i: int, block_size: float
+    scenario: Scenario, value: float, block_size: float
 ) -> tuple[dict[str, Any], ...]:
     """Return what would have to change at one point of the sweep."""
-    x, variable = scenario.sweep.values, scenario.sweep.variable
-    place = _place(scenario, float(x[i]), block_size)
-    return tuple(row | {"at": {variable: float(x[i])}} for row in limits_at(place))
+    place = _place(scenario, value, block_size)
+    there = {scenario.sweep.variable: value}
+    return tuple(row | {"at": there} for row in limits_at(place))
 
 
 def _place(scenario: Scenario, value: float, block_size: float) -> Place:

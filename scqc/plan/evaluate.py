@@ -1,4 +1,4 @@
-"""From a scenario to its curves: channel, scheme, block sizes, derived values."""
+"""From a scenario to what it gives at points: channel, scheme, block sizes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.reconciliation.pairs import least_snr
 from scqc.core.errors import ModelRangeError
 from scqc.plan.channels import channel_points
 from scqc.plan.cv import cv_key_bits, cv_points
 from scqc.plan.dv import dv_key_bits, dv_points
 from scqc.plan.points import ChannelPoints
-from scqc.plan.records import Curve, Floats
-from scqc.plan.scenario import Scenario, block_label
+from scqc.plan.records import Floats
+from scqc.plan.scenario import Scenario
 from scqc.plan.scheme_settings import CvScheme
 from scqc.plan.values import Values
 
@@ -36,8 +35,6 @@ ONE_AT_A_TIME = frozenset(
         "channel.scale_height_m",
     }
 )
-#: Refinements of a zero of the key: each narrows the bracket sixteenfold.
-_ZOOMS, _PER_ZOOM = 5, 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,95 +233,6 @@ def check_order(values: Values) -> None:
             # Open at its lower end: the nearest value lies above it.
             limits = (float(np.ravel(low)[i]) + 1e-3, high)
             raise ModelRangeError(name, float(np.ravel(value)[i]), limits, why)
-
-
-def curves(scenario: Scenario) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
-    """Return one curve per block size, the endless one first, and the warnings.
-
-    Parameters
-    ----------
-    scenario : Scenario
-
-    Raises
-    ------
-    ModelRangeError
-        Where a model does not hold.
-    """
-    sweep = scenario.sweep
-    x = sweep.values
-    sizes = tuple(dict.fromkeys((0.0, *scenario.block_sizes)))
-    found = evaluate_points(scenario, {sweep.variable: x}, sizes)
-    name = sweep.variable.rpartition(".")[2]
-    made = []
-    for size in sizes:
-        balance = found.balance_bits[size]
-        arrays = {
-            name: x,
-            "key_bits_per_use": np.maximum(balance, 0.0),
-            "key_bits_per_s": np.maximum(balance, 0.0) * scenario.symbol_rate_hz,
-            "balance_bits_per_use": balance,
-            **_columns(found, name),
-            "transmittance": found.channel.transmittance,
-            "loss_db": found.channel.total_loss_db,
-            **{f"loss_{k}_db": v for k, v in found.channel.loss_db.items()},
-        }
-        derived = _derived(scenario, size, x, balance)
-        made.append(Curve(block_label(size), name, arrays, derived))
-    warnings = found.channel.warnings
-    if "beta" in found.columns and np.any(found.columns["beta"] == 0.0):
-        warnings += (
-            f"below an SNR of {least_snr():.3g} per quadrature this program has no "
-            "code for the reconciliation: there is no key, whatever the noise",
-        )
-    return tuple(made), warnings
-
-
-def _columns(found: Evaluated, x: str) -> dict[str, Floats]:
-    """Return all columns; none takes the place of the swept variable."""
-    return {f"total_{n}" if n == x else n: v for n, v in found.columns.items()}
-
-
-def _derived(
-    scenario: Scenario, size: float, x: Floats, balance: Floats
-) -> dict[str, Any]:
-    """Return where the key ends and begins, and what else there is where it ends."""
-    variable = scenario.sweep.variable
-    name = f"secure_{variable.rpartition('.')[2]}"
-    top = {"highest_key_bits_per_use": max(0.0, float(np.max(balance)))}
-    # Which way it was swept does not matter.
-    order = np.argsort(x, kind="stable")
-    x, some = x[order], (balance > 0.0)[order]
-    begins = np.nonzero(~some[:-1] & some[1:])[0]
-    ends = np.nonzero(some[:-1] & ~some[1:])[0]
-    start: dict[str, Any] = {}
-    if begins.size:
-        edge = (float(x[begins[-1] + 1]), float(x[begins[-1]]))
-        start = {f"{name}_from": _edge(scenario, size, edge)}
-    if not ends.size or some[-1]:
-        # A key up to the end of the sweep, or none at all.
-        end = float(x[-1]) if some[-1] else None
-        return {name: None, f"{name}_at_least": end, **start, **top}
-    last = _edge(scenario, size, (float(x[ends[-1]]), float(x[ends[-1] + 1])))
-    at = evaluate_points(scenario, {variable: np.array([last])}, (size,))
-    there: dict[str, Any] = {
-        k: float(at.columns[k][0])
-        for k in ("classical_bits_per_use", "payload_bits_per_use")
-        if k in at.columns
-    }
-    there["loss_db"] = float(at.channel.total_loss_db[0])
-    return {name: last, **start, **there, **top}
-
-
-def _edge(scenario: Scenario, size: float, between: tuple[float, float]) -> float:
-    """Return the last value with a key on the way from one with to one without."""
-    inside, outside = between
-    for _ in range(_ZOOMS):
-        tried = np.linspace(inside, outside, _PER_ZOOM)
-        near = evaluate_points(scenario, {scenario.sweep.variable: tried}, (size,))
-        last = int(np.nonzero(near.balance_bits[size] > 0.0)[0].max(initial=0))
-        last = min(last, _PER_ZOOM - 2)
-        inside, outside = float(tried[last]), float(tried[last + 1])
-    return inside
 
 
 def part_of(part: str, arrays: dict[str, Floats]) -> dict[str, Floats]:

@@ -119,14 +119,13 @@ def _losses(axis: Axes, curve: Curve) -> None:
         if np.any(curve.arrays[name] > 1e-4):
             label = _words(name.removeprefix("loss_").removesuffix("_db"))
             axis.plot(x, curve.arrays[name], line, color=colour, label=label)
-    if (
-        np.max(curve.arrays["loss_db"]) / max(np.min(curve.arrays["loss_db"]), 1e-6)
-        > 50
-    ):
+    # Points that no model answers for have none.
+    least, most = (float(f(curve.arrays["loss_db"])) for f in (np.nanmin, np.nanmax))
+    if most > 50.0 * max(least, 1e-6):
         axis.set_yscale("log")
     else:
         # Room for the legend above the lines.
-        axis.set_ylim(top=1.3 * float(np.max(curve.arrays["loss_db"])) + 1e-9)
+        axis.set_ylim(top=1.3 * most + 1e-9)
     _x_axis(axis, curve)
     axis.set_ylabel("loss [dB]")
     axis.legend(ncols=2, loc="upper left")

@@ -12,7 +12,7 @@ from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
 from scqc.plan.advice import least_block, what_limits
 from scqc.plan.coexistence import FrontScenario
-from scqc.plan.evaluate import curves
+from scqc.plan.curves import curves
 from scqc.plan.maps import GasMap, ThermalMap
 from scqc.plan.outside import in_degrees
 from scqc.plan.overrides import find_preset, settings_of
@@ -211,7 +211,7 @@ def too_small(scenario: Scenario, plan: Plan) -> Iterator[str]:
     """
     endless, *finite = plan.curves
     best = float(
-        endless.arrays[endless.x][np.argmax(endless.arrays["key_bits_per_use"])]
+        endless.arrays[endless.x][np.nanargmax(endless.arrays["key_bits_per_use"])]
     )
     for curve in finite:
         if np.any(curve.arrays["key_bits_per_use"] > 0.0):

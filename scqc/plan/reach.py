@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from scqc.core.errors import ConfigProblem, PlanSettingsError
-from scqc.plan.evaluate import curves, with_numbers
+from scqc.plan.curves import curves
+from scqc.plan.evaluate import with_numbers
 from scqc.plan.grids import Grid, check_grid, full_name, read_axis
 from scqc.plan.outside import NO_ANSWER
 from scqc.plan.records import Curve, Floats

@@ -83,7 +83,9 @@ def _reach(curve: Curve) -> str:
     says = said(name) if start is None else f"{said(name)} from {start:.4g}"
     if end is not None:
         return f"{says} to {end:.4g}" if start is not None else f"{says} {end:.4g}"
-    return f"{says} to the end of the sweep, {np.max(curve.arrays[curve.x]):.4g}"
+    least, last = curve.derived[f"{name}_at_least"], np.max(curve.arrays[curve.x])
+    where = "the end of the sweep" if least == last else "where the models end"
+    return f"{says} to {where}, {least:.4g}"
 
 
 def number(value: Any) -> str:

@@ -5,7 +5,8 @@ import pytest
 
 from protocols.verification.tags import TAG_BITS
 from scqc.plan import make
-from scqc.plan.evaluate import curves, evaluate_points
+from scqc.plan.curves import curves
+from scqc.plan.evaluate import evaluate_points
 from scqc.plan.figures import plan_figure
 from scqc.plan.make import make_plan
 from scqc.plan.overrides import settings_of
@@ -38,6 +39,35 @@ def test_where_the_key_begins_is_said_too():
     assert curve.derived["secure_efficiency"] is None
     assert curve.derived["secure_efficiency_at_least"] == 1.0
     assert balance(scenario, begins - 1e-4) <= 0.0 < balance(scenario, begins + 1e-4)
+
+
+def test_points_outside_a_model_cost_no_other():
+    """As in a grid: NaN there, a note that says why, all else as without them."""
+    sweep = ["sweep.variable=channel.frequency_hz", "sweep.start=8e11", ENDLESS]
+    sweep += ["distance_m=0.3", "spacing=linear"]
+    whole = make_plan("thz-indoor", [*sweep, "sweep.stop=1.2e12", "points=5"])
+    inside = make_plan("thz-indoor", [*sweep, "sweep.stop=1e12", "points=3"])
+    (curve,), (known,) = whole.curves, inside.curves
+    assert curve.arrays["frequency_hz"].size == 5
+    for name, values in known.arrays.items():
+        np.testing.assert_array_equal(curve.arrays[name][:3], values)
+        if name != "frequency_hz":
+            assert np.isnan(curve.arrays[name][3:]).all()
+    assert curve.derived == known.derived
+    (note,) = set(whole.warnings) - set(inside.warnings)
+    assert note.startswith("no answer at 2 of 5 points; at frequency_hz = 1.1e+12: ")
+    assert "nearest valid value 1e+12" in note
+
+
+def test_where_models_end_no_key_ends():
+    changes = ["sweep.variable=channel.frequency_hz", "spacing=linear", ENDLESS]
+    changes += ["sweep.start=9e11", "sweep.stop=1.1e12", "points=3", "distance_m=0.1"]
+    plan = make_plan("thz-indoor", changes)
+    (curve,) = plan.curves
+    assert curve.derived["secure_frequency_hz"] is None
+    assert curve.derived["secure_frequency_hz_at_least"] == 1e12
+    assert "to where the models end, 1e+12" in verdict(plan)
+    assert plan_figure(plan, "png").startswith(b"\x89PNG")
 
 
 def test_the_verdict_leaves_no_curve_out(monkeypatch):

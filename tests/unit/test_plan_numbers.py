@@ -5,7 +5,8 @@ import pytest
 
 from scqc.core.errors import ModelRangeError, PlanSettingsError
 from scqc.plan import evaluate
-from scqc.plan.evaluate import curves, evaluate_points
+from scqc.plan.curves import curves
+from scqc.plan.evaluate import evaluate_points
 from scqc.plan.overrides import settings_of
 from scqc.plan.scenario import numeric_names
 

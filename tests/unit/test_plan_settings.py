@@ -11,7 +11,6 @@ from scqc.core.errors import ModelRangeError, PlanSettingsError
 from scqc.plan import advice, cv_blocks
 from scqc.plan.evaluate import evaluate_points
 from scqc.plan.make import make_front, make_plan
-from scqc.plan.optimise import optimise_points
 from scqc.plan.overrides import settings_of
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
@@ -80,7 +79,7 @@ def test_bad_input_names_the_range(preset, change, says):
     ("preset", "changes", "says"),
     [
         ("thz-indoor", ["frequency_hz=2e12"], "P.676"),
-        ("thz-indoor", ["coupling=friis", "distance_m=1"], "near field"),
+        ("thz-indoor", ["coupling=friis", "sweep.stop=10"], "near field"),
         ("satellite-cv", ["extinction=modtran-785"], "wavelength"),
         ("fiber-metro", ["phase_variance_rad2=0.5"], "bit error rate"),
     ],
@@ -187,18 +186,6 @@ def test_what_a_bin_hides_costs_key():
         (total, *_), _ = settings.curves()
         keys.append(total.derived["key_bits_per_day"])
     assert 0.0 <= keys[0] < keys[1]
-
-
-def test_optimum_is_not_below_any_other_setting():
-    scenario, _, _ = settings_of("fiber-metro", [])
-    lengths, name = np.array([5.0, 20.0]), "scheme.modulation_variance"
-    points = {"channel.length_km": lengths}
-    best = optimise_points(scenario, points, (1e8,), (name,))["key_bits_per_use_1e8"]
-    for variance in np.geomspace(0.3, 20.0, 60):
-        tried = points | {name: np.full(2, variance)}
-        key = evaluate_points(scenario, tried, (1e8,)).balance_bits[1e8]
-        # Rates of the code lie on a grid: the key has small steps.
-        assert np.all(best >= 0.97 * key)
 
 
 def test_front_beside_divided_light():
