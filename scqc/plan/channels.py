@@ -25,7 +25,13 @@ from scqc.plan.records import Floats
 from scqc.plan.slant_radio import slant_radio_points
 from scqc.plan.values import Values
 from sim_backends.propagation.beam import centred_transmittance, spot_radius_m
-from sim_backends.propagation.gas_absorption import GasTable, gas_db_per_km, total_air
+from sim_backends.propagation.gas_absorption import (
+    RANGE_HZ,
+    GasTable,
+    gas_db_per_km,
+    total_air,
+)
+from sim_backends.propagation.gas_uncertainty import uncertainty_note
 from sim_backends.propagation.rain_cloud import rain_db_per_km
 from sim_backends.propagation.rf_aperture import (
     FRIIS_WARNING,
@@ -155,10 +161,9 @@ def _gas(
     if rows.size:
         table = GasTable(rows[:, 0].copy(), rows[:, 1].copy(), "absorption_table")
     air = total_air(values.pressure_hpa, values.air_k, values.vapour_g_per_m3)
-    if np.any((frequency_hz > 350e9) & (frequency_hz <= 1e12)):
-        warnings.append(
-            "P.676 above 350 GHz: absorption in the windows is uncertain to 30 %"
-        )
+    # Beyond P.676 it is the user's table that says how much.
+    if note := uncertainty_note(frequency_hz[frequency_hz <= RANGE_HZ[1]]):
+        warnings.append(note)
     return gas_db_per_km(frequency_hz, air, table)
 
 

@@ -14,6 +14,7 @@ from scqc.core.units import PLANCK_J_S
 from scqc.plan.channel_settings import AtmosphereName
 from scqc.plan.records import Curve, Floats
 from sim_backends.propagation.atmospheres import Atmosphere
+from sim_backends.propagation.gas_uncertainty import uncertainty_note
 from sim_backends.propagation.refraction import SlantPath
 from sim_backends.propagation.slant_path import cumulative_attenuation_db
 from sim_backends.propagation.thermal import BOLTZMANN_J_PER_K, thermal_photons
@@ -85,12 +86,9 @@ class GasMap(Settings):
             "least_to_space_hz": float(frequency[best]),
             "windows_hz": _windows(frequency, loss[:, -1]),
         }
-        warnings: tuple[str, ...] = ()
-        if self.highest_hz > 350e9:
-            warnings = (
-                "P.676 above 350 GHz: windows are uncertain to 30 %, lines to 2 %",
-            )
-        return (Curve("frequency_hz", "frequency_hz", arrays, derived),), warnings
+        note = uncertainty_note(frequency)
+        curve = Curve("frequency_hz", "frequency_hz", arrays, derived)
+        return (curve,), (note,) if note else ()
 
 
 def _windows(frequency_hz: Floats, loss_db: Floats) -> list[float]:

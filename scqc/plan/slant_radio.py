@@ -28,6 +28,7 @@ from scqc.plan.records import Floats
 from scqc.plan.values import Values
 from sim_backends.propagation.atmospheres import Atmosphere
 from sim_backends.propagation.beam import centred_transmittance, spot_radius_m
+from sim_backends.propagation.gas_uncertainty import uncertainty_note
 from sim_backends.propagation.refraction import SlantPath
 from sim_backends.propagation.slant_path import slant_emission
 from sim_backends.propagation.thermal import (
@@ -36,9 +37,6 @@ from sim_backends.propagation.thermal import (
     thermal_photons,
     thermal_variance_snu,
 )
-
-#: Above it the continuum of water vapour is known to 30 % only [Hz].
-_UNCERTAIN_HZ = 350e9
 
 
 def slant_radio_points(settings: SlantRadioChannel, values: Values) -> ChannelPoints:
@@ -71,16 +69,12 @@ def slant_radio_points(settings: SlantRadioChannel, values: Values) -> ChannelPo
     # 1 - T by the loss itself: the difference would lose a small one.
     lost = -np.expm1(-0.1 * math.log(10.0) * loss.parts_db["feed"])
     photons = feed * arriving + lost * thermal_photons(frequency, values.feed_k)
-    warnings: tuple[str, ...] = ()
-    if np.any(frequency > _UNCERTAIN_HZ):
-        warnings = (
-            "P.676 above 350 GHz: absorption in the windows is uncertain to 30 %",
-        )
+    note = uncertainty_note(frequency)
     kelvin = _noise_k(frequency, photons)
     extra = {"slant_km": 1e-3 * length_m, "antenna_k": kelvin, "spot_m": spot}
     source = thermal_variance_snu(frequency, values.source_k)
     return replace(
-        steady(loss, extra, warnings),
+        steady(loss, extra, (note,) if note else ()),
         environment_snu=1.0 + 2.0 * photons / _lost(loss),
         source_snu=np.broadcast_to(source, values.shape).copy(),
         receiver_snu=np.array(amplifier_noise_snu(frequency, values.receiver_k)),

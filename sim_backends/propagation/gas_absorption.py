@@ -35,6 +35,7 @@ RANGE_HZ = (1e9, 1e12)
 _WHY = "P.676-13 ends at 1000 GHz; beyond it give a table of dB/km"
 #: Vapour pressure [hPa] of 1 g/m^3 at 1 K, inverted: ``e = rho T / 216.7``.
 _VAPOUR = 216.7
+_MOST_HPA = 2000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def dry_air(
     """
     temperature = within("air temperature [K]", temperature_k, (100.0, 400.0))
     density = within("water vapour [g/m3]", vapour_g_per_m3, (0.0, 200.0))
-    dry = within("dry pressure [hPa]", dry_hpa, (0.0, 2000.0))
+    dry = within("dry pressure [hPa]", dry_hpa, (0.0, _MOST_HPA))
     return Air(dry, density * temperature / _VAPOUR, temperature)
 
 
@@ -95,7 +96,16 @@ def total_air(
         As `dry_air`; also if the vapour alone has more than the total pressure.
     """
     vapour = dry_air(0.0, temperature_k, vapour_g_per_m3).vapour_hpa
-    total = within("total pressure [hPa]", total_hpa, (0.0, 2000.0))
+    total = within("total pressure [hPa]", total_hpa, (0.0, _MOST_HPA))
+    pressures, vapours = np.broadcast_arrays(total, vapour)
+    if np.any(pressures < vapours):
+        i = int(np.argmax(vapours - pressures))
+        raise ModelRangeError(
+            "total pressure [hPa]",
+            float(pressures.flat[i]),
+            (float(vapours.flat[i]), _MOST_HPA),
+            "the water vapour alone has more",
+        )
     return dry_air(total - vapour, temperature_k, vapour_g_per_m3)
 
 

@@ -51,6 +51,8 @@ COMPARED_LINES_HZ = (
     988e9,
 )
 ON_LINE_RELATIVE = 0.02
+#: Less is no news: in the lower windows other assumptions are worse.
+_WORTH_SAYING = 0.1
 #: The width of a line at sea level: about 3 GHz.
 ON_LINE_HZ = 3e9
 
@@ -74,3 +76,27 @@ def relative_uncertainty(frequency_hz: ArrayLike) -> NDArray[np.float64]:
     lines = np.asarray(COMPARED_LINES_HZ)
     near = np.abs(frequency[..., np.newaxis] - lines) <= ON_LINE_HZ
     return np.where(near.any(axis=-1), ON_LINE_RELATIVE, windows)
+
+
+def uncertainty_note(frequency_hz: ArrayLike) -> str:
+    """Say where the gas loss is uncertain by more than 10 %; empty if nowhere.
+
+    Parameters
+    ----------
+    frequency_hz : array_like [Hz]
+
+    Raises
+    ------
+    ModelRangeError
+        If a frequency is outside 1 to 1000 GHz.
+    """
+    frequency = np.ravel(np.asarray(frequency_hz, dtype=np.float64))
+    relative = relative_uncertainty(frequency)
+    doubtful = frequency[relative > _WORTH_SAYING]
+    if not doubtful.size:
+        return ""
+    low, high = 1e-9 * float(doubtful.min()), 1e-9 * float(doubtful.max())
+    where = f"at {low:.4g}"
+    if low < high:
+        where = f"in windows between {low:.4g} and {high:.4g}"
+    return f"P.676: absorption {where} GHz is uncertain to {100 * relative.max():.0f} %"

@@ -8,7 +8,10 @@ from scipy.integrate import quad
 
 from scqc.core.errors import ModelRangeError
 from sim_backends.propagation import raman
-from sim_backends.propagation.gas_uncertainty import relative_uncertainty
+from sim_backends.propagation.gas_uncertainty import (
+    relative_uncertainty,
+    uncertainty_note,
+)
 from sim_backends.propagation.rain_cloud import (
     cloud_db_per_km,
     rain_coefficients,
@@ -104,6 +107,18 @@ def test_stated_uncertainty_of_gas_loss():
     # What an independent model gave there, over P.676.
     ratios = np.array([1.014, 1.0, 0.947, 1.006, 0.727])
     assert (np.abs(ratios - 1.0) <= found).all()
+
+
+def test_doubtful_gas_loss_is_said():
+    ghz = 1e9 * np.array([140.0, 340.0, 557.0])
+    assert uncertainty_note(ghz) == ""
+    assert uncertainty_note([]) == ""
+    assert uncertainty_note(850e9) == (
+        "P.676: absorption at 850 GHz is uncertain to 30 %"
+    )
+    # 988 GHz is a line, on which both models agree.
+    both = uncertainty_note(1e9 * np.array([100.0, 410.0, 850.0, 988.0]))
+    assert "in windows between 410 and 850 GHz" in both
 
 
 def test_raman_shape_is_the_spectrum_of_the_response():
