@@ -80,7 +80,9 @@ def test_bad_input_names_the_range(preset, change, says):
     [
         ("thz-indoor", ["frequency_hz=2e12"], "P.676"),
         ("thz-indoor", ["coupling=friis", "sweep.stop=10"], "near field"),
+        ("thz-indoor", ["pressure_hpa=5"], "water vapour alone"),
         ("satellite-cv", ["extinction=modtran-785"], "wavelength"),
+        ("satellite-dv", ["field_of_view_rad=1"], "every gate clicks"),
         ("fiber-metro", ["phase_variance_rad2=0.5"], "bit error rate"),
     ],
 )
