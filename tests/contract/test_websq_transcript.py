@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from bench_kit import served
+from patience_kit import PATIENT_S, not_late_each_time, struck, within
 from role_kit import MovableLight
 
 from driver.detector_bias.singlequantum_websq import SingleQuantumWebSq
@@ -17,6 +18,7 @@ from scqc.core.errors import (
     ConnectError,
     ConnectionLost,
     DeviceError,
+    InstrumentError,
     InstrumentTimeout,
     RangeError,
     StateError,
@@ -96,7 +98,7 @@ class Peer:
                 server.shutdown(socket.SHUT_RDWR)
             server.close()
         for thread in self.threads:
-            thread.join(5.0)
+            thread.join(PATIENT_S)
 
 
 @pytest.fixture
@@ -268,6 +270,7 @@ def whole_use(supply):
 
 @pytest.mark.hil
 @pytest.mark.parametrize(("at", "kind", "errors"), CASES)
+@not_late_each_time
 def test_fault_ends_in_its_typed_error(at, kind, errors):
     before = {t.ident for t in threading.enumerate()}
     # The last of three lines of counts is looked at; and the first settings that
@@ -285,17 +288,21 @@ def test_fault_ends_in_its_typed_error(at, kind, errors):
                 drivers={"dut": "singlequantum.websq"},
             )
         )
-        link = WebsqLink("dut", lab.endpoints["dut"], IO_TIMEOUT_S, IO_TIMEOUT_S)
+        limit_s = IO_TIMEOUT_S if errors == LATE else PATIENT_S
+        link = WebsqLink("dut", lab.endpoints["dut"], limit_s, limit_s)
         supply = SingleQuantumWebSq(link)
         leaving.callback(supply.close)
         start = time.monotonic()
-        with pytest.raises(errors) as caught:
+        with pytest.raises(InstrumentError) as caught:
             whole_use(supply)
+        struck(lab.devices["dut"])
         # Each exchange before the faulty one takes a few milliseconds.
-        assert time.monotonic() - start < IO_TIMEOUT_S + LATE_S + 1.5
+        within(IO_TIMEOUT_S + LATE_S + 1.5, start)
+        assert isinstance(caught.value, errors)
         assert caught.value.instrument == "dut"
         # The link comes into step by itself, with nothing stale.
-        supply.safe_state(2.0)
+        link.open_timeout_s = link.io_timeout_s = PATIENT_S
+        supply.safe_state(PATIENT_S)
         assert lab.devices["dut"].is_safe
         # A dark count rate of detector 1, whatever happened before.
         assert whole_use(supply)[1] == pytest.approx(1000.0)

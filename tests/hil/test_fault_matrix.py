@@ -19,6 +19,9 @@ from sim_backends.serve import _EMULATORS
 pytestmark = [
     pytest.mark.hil,
     pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals"),
+    # pyvisa-py leaves the sockets of a session that it could not open to the
+    # collector of garbage.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
 

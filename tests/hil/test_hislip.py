@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from bench_kit import bench_on, served
+from patience_kit import PATIENT_S, deaf_port, given_up, not_late_each_time, within
 
 from driver.hal import AwgConfig, DigitizerConfig
 from driver.links import scpi_transport
@@ -96,15 +97,13 @@ def scripted(script):
             yield transport
         finally:
             transport.close()
-            thread.join(5.0)
+            thread.join(PATIENT_S)
         assert not peer.wrong
 
 
 @contextlib.contextmanager
-def linked(lab, name="awg", io_timeout_s=0.3):
-    link = ScpiLink(
-        scpi_transport(name, lab.endpoints[name]), io_timeout_s=io_timeout_s
-    )
+def linked(lab, name="awg", io_timeout_s=PATIENT_S):
+    link = ScpiLink(scpi_transport(name, lab.endpoints[name]), PATIENT_S, io_timeout_s)
     link.open()
     try:
         yield link
@@ -146,10 +145,11 @@ def test_addresses():
 
 
 def test_refused_connection():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ConnectError, match=f"scope.*{port}"):
-        HislipTransport("scope", f"hislip://127.0.0.1:{port}").open(1.0)
+    with (
+        deaf_port() as port,
+        pytest.raises(ConnectError, match=f"scope.*{port}"),
+    ):
+        HislipTransport("scope", f"hislip://127.0.0.1:{port}").open(PATIENT_S)
 
 
 def test_bytes_of_a_session():
@@ -170,14 +170,14 @@ def test_bytes_of_a_session():
             peer.expect(sync, data(0xFFFFFF00, b"c\n"))
 
     with scripted(script) as transport:
-        transport.open(2.0)
-        transport.write(b"123456789?\n", Deadline(1.0))
-        assert transport.read_line(Deadline(1.0)) == b"answer"
-        transport.write(b"a", Deadline(1.0), end=False)
-        transport.write(b"b?\n", Deadline(1.0))
-        assert transport.read_line(Deadline(1.0)) == b"new"
-        transport.clear(Deadline(1.0))
-        transport.write(b"c\n", Deadline(1.0))
+        transport.open(PATIENT_S)
+        transport.write(b"123456789?\n", Deadline(PATIENT_S))
+        assert transport.read_line(Deadline(PATIENT_S)) == b"answer"
+        transport.write(b"a", Deadline(PATIENT_S), end=False)
+        transport.write(b"b?\n", Deadline(PATIENT_S))
+        assert transport.read_line(Deadline(PATIENT_S)) == b"new"
+        transport.clear(Deadline(PATIENT_S))
+        transport.write(b"c\n", Deadline(PATIENT_S))
 
 
 def test_identifiers_wrap_around():
@@ -187,9 +187,9 @@ def test_identifiers_wrap_around():
                 peer.expect(sync, data((0xFFFFFF00 + 2 * number) % 2**32, b"x"))
 
     with scripted(script) as transport:
-        transport.open(2.0)
+        transport.open(PATIENT_S)
         for _ in range(130):
-            transport.write(b"x", Deadline(1.0))
+            transport.write(b"x", Deadline(PATIENT_S))
 
 
 def test_an_overlapped_instrument_is_cleared_into_the_synchronised_mode():
@@ -199,7 +199,7 @@ def test_an_overlapped_instrument_is_cleared_into_the_synchronised_mode():
             peer.clear(*pair)
 
     with scripted(script) as transport:
-        transport.open(2.0)
+        transport.open(PATIENT_S)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_a_peer_that_does_not_want_this_session(answer):
     with scripted(script) as transport:
         start = time.monotonic()
         with pytest.raises(ConnectError, match="dut"):
-            transport.open(2.0)
-        assert time.monotonic() - start < 1.0
+            transport.open(PATIENT_S)
+        assert time.monotonic() - start < PATIENT_S / 2
         assert not transport.is_open
 
 
@@ -237,14 +237,15 @@ def test_what_can_answer_a_question(answer, error):
             sync.sendall(answer)
 
     with scripted(script) as transport:
-        transport.open(2.0)
-        transport.write(b"?\n", Deadline(1.0))
+        transport.open(PATIENT_S)
+        transport.write(b"?\n", Deadline(PATIENT_S))
         start = time.monotonic()
         with pytest.raises(error):
-            transport.read_line(Deadline(2.0))
-        assert time.monotonic() - start < 1.0
+            transport.read_line(Deadline(PATIENT_S))
+        assert time.monotonic() - start < PATIENT_S / 2
 
 
+@not_late_each_time
 def test_silence_ends_on_time_and_half_a_message_is_passed_over_by_the_clear():
     def script(peer):
         with closing(peer.shake_hands()) as (sync, beside):
@@ -260,16 +261,17 @@ def test_silence_ends_on_time_and_half_a_message_is_passed_over_by_the_clear():
             sync.sendall(data(0xFFFFFF00, b"fresh\n"))
 
     with scripted(script) as transport:
-        transport.open(2.0)
-        transport.write(b"?\n", Deadline(1.0))
+        transport.open(PATIENT_S)
+        transport.write(b"?\n", Deadline(PATIENT_S))
         wall, cpu = time.monotonic(), time.thread_time()
         with pytest.raises(InstrumentTimeout):
             transport.read_line(Deadline(0.2))
-        assert 0.15 < time.monotonic() - wall < 0.5
+        assert time.monotonic() - wall > 0.15
+        within(0.5, wall)
         assert time.thread_time() - cpu < 0.1
         transport.resynchronise(2.0)
-        transport.write(b"?\n", Deadline(1.0))
-        assert transport.read_line(Deadline(1.0)) == b"fresh"
+        transport.write(b"?\n", Deadline(PATIENT_S))
+        assert transport.read_line(Deadline(PATIENT_S)) == b"fresh"
 
 
 def test_closed_link():
@@ -291,8 +293,8 @@ def test_whole_bench_over_hislip():
             bench.awg.start()
             bench.digitizer.configure(DigitizerConfig(400e6, 2048, {1: 0.8}))
             bench.digitizer.arm()
-            bench.digitizer.wait(2.0)
-            assert bench.digitizer.fetch(2.0).codes.shape == (1, 2048)
+            bench.digitizer.wait(PATIENT_S)
+            assert bench.digitizer.fetch(PATIENT_S).codes.shape == (1, 2048)
             np.testing.assert_array_equal(lab.cables.played[-1], codes)
 
 
@@ -308,14 +310,14 @@ def test_only_scpi_instruments_have_a_choice():
     ("kind", "idle_s"),
     [("no-reply", 0.0), ("late-reply", 0.0), ("late-reply", LATE_S + 0.2)],
 )
+@not_late_each_time
 def test_after_a_timeout_the_session_is_cleared_not_reopened(monkeypatch, idle_s, kind):
     with (
         served({"awg": [("configure", kind)]}, transports=BOTH) as lab,
         linked(lab) as link,
     ):
-        monkeypatch.setattr(HislipTransport, "open", None)
-        with pytest.raises(InstrumentTimeout):
-            link.query(":FREQ:RAST?")
+        monkeypatch.setattr(HislipTransport, "open", pytest.fail)
+        given_up(InstrumentTimeout, lambda: link.query(":FREQ:RAST?", 0.3))
         time.sleep(idle_s)
         assert link.query(":VOLT1?") == "0.5"
         assert link.query("*IDN?").startswith("Agilent")
@@ -324,12 +326,12 @@ def test_after_a_timeout_the_session_is_cleared_not_reopened(monkeypatch, idle_s
 def test_a_dropped_connection_is_found_at_once_and_made_anew():
     with (
         served({"awg": [("configure", "drop-connection")]}, transports=BOTH) as lab,
-        linked(lab, io_timeout_s=2.0) as link,
+        linked(lab) as link,
     ):
         start = time.monotonic()
         with pytest.raises(ConnectionLost):
             link.query(":FREQ:RAST?")
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < PATIENT_S / 2
         assert link.query(":VOLT1?") == "0.5"
 
 
@@ -344,24 +346,25 @@ def test_half_a_block_whose_end_comes_is_told_at_once():
             sync.recv(1)
 
     with scripted(script) as transport:
-        transport.open(2.0)
-        transport.write(b"?\n", Deadline(1.0))
+        transport.open(PATIENT_S)
+        transport.write(b"?\n", Deadline(PATIENT_S))
         start = time.monotonic()
-        assert transport.read_into(memoryview(bytearray(128)), Deadline(60.0)) == 63
-        assert time.monotonic() - start < 20.0
+        target = memoryview(bytearray(128))
+        assert transport.read_into(target, Deadline(PATIENT_S)) == 63
+        assert time.monotonic() - start < PATIENT_S / 2
 
 
 def test_half_a_block_and_silence_ends_on_time():
     with (
         served({"scope": [("fetch", "half-block")]}, transports=BOTH) as lab,
-        linked(lab, "scope", 1.0) as link,
+        linked(lab, "scope") as link,
     ):
         link.write(":WAV:STR ON\n:ACQ:POIN 64\n:TRIG:SWE AUTO\n:SING")
         while link.query(":PDER?") == "0":
             time.sleep(0.001)
         start = time.monotonic()
         with pytest.raises(WireProtocolError, match="63 of 128 bytes"):
-            link.query_block(":WAV:DATA?", "<i2", 64)
+            link.query_block(":WAV:DATA?", "<i2", 64, 1.0)
         # More could have come until then.
         assert time.monotonic() - start > 0.9
         assert link.query_block(":WAV:DATA?", "<i2", 64).size == 64
@@ -371,13 +374,13 @@ def test_an_interrupted_query_is_reported():
     """IEEE 488.2: who asks again without reading loses the first answer."""
     with served(transports=BOTH) as lab:
         transport = scpi_transport("awg", lab.endpoints["awg"])
-        transport.open(2.0)
-        transport.write(b"*IDN?\n", Deadline(1.0))
-        while not transport.status_byte(Deadline(1.0)) & 0x10:
+        transport.open(PATIENT_S)
+        transport.write(b"*IDN?\n", Deadline(PATIENT_S))
+        while not transport.status_byte(Deadline(PATIENT_S)) & 0x10:
             time.sleep(0.001)
-        transport.write(b":SYST:ERR?\n", Deadline(1.0))
-        assert transport.read_line(Deadline(1.0)).startswith(b"-410,")
-        assert not transport.status_byte(Deadline(1.0)) & 0x10
+        transport.write(b":SYST:ERR?\n", Deadline(PATIENT_S))
+        assert transport.read_line(Deadline(PATIENT_S)).startswith(b"-410,")
+        assert not transport.status_byte(Deadline(PATIENT_S)) & 0x10
         transport.close()
 
 
@@ -394,7 +397,7 @@ def test_an_interrupted_query_is_reported():
 def test_the_server_refuses_what_is_no_session(opening):
     with served(transports=BOTH) as lab:
         port = int(lab.endpoints["awg"].split(":")[2].partition("/")[0])
-        with socket.create_connection(("127.0.0.1", port), 5.0) as link:
+        with socket.create_connection(("127.0.0.1", port), PATIENT_S) as link:
             link.sendall(opening)
             received = b"".join(iter(lambda: link.recv(1 << 12), b""))
         # FatalError is message type 2.

@@ -8,6 +8,14 @@ import time
 import numpy as np
 import pytest
 from bench_kit import ClickingLight, bench_on, served
+from patience_kit import (
+    PATIENT_S,
+    deaf_port,
+    given_up,
+    not_late_each_time,
+    struck,
+    within,
+)
 from role_kit import sampled
 
 from driver.phase_modulator.prompt_link import PromptLink
@@ -17,6 +25,7 @@ from scqc.core.errors import (
     ConnectError,
     ConnectionLost,
     DeviceError,
+    InstrumentError,
     InstrumentTimeout,
     RangeError,
     StateError,
@@ -48,12 +57,12 @@ def wire(request):
     """Serve a source with the given faults, on each kind of wire."""
     servers = []
 
-    def serve(*faults):
+    def serve(*faults, open_timeout_s=PATIENT_S, io_timeout_s=PATIENT_S):
         server = request.param(emulated(faults))
         servers.append(server)
         transport = byte_transport("phase", server.endpoint)
         return server.device, ThorlabsMdt693b(
-            PromptLink(transport, OPEN_TIMEOUT_S, IO_TIMEOUT_S)
+            PromptLink(transport, open_timeout_s, io_timeout_s)
         )
 
     yield serve
@@ -121,38 +130,43 @@ def whole_use(driver):
     driver.open()
     driver.set_voltage(2, 5.0)
     volts = driver.voltage(2)
-    driver.safe_state(IO_TIMEOUT_S)
+    driver.safe_state(PATIENT_S)
     driver.close()
     return volts
 
 
 @pytest.mark.parametrize("wire", [PtyLineServer], indirect=True)
 @pytest.mark.parametrize(("at", "kind", "errors"), sampled(CASES))
+@not_late_each_time
 def test_fault_ends_in_its_typed_error(wire, at, kind, errors):
-    _, driver = wire((at, kind))
+    hurry = {"open_timeout_s": OPEN_TIMEOUT_S, "io_timeout_s": IO_TIMEOUT_S}
+    device, driver = wire((at, kind), **(hurry if errors == LATE else {}))
     start = time.monotonic()
-    with pytest.raises(errors) as caught:
+    with pytest.raises(InstrumentError) as caught:
         whole_use(driver)
+    driver.close()
+    struck(device)
     # Opening has one deadline for the whole of it.
     limit_s = OPEN_TIMEOUT_S if at == "identify" else IO_TIMEOUT_S
-    assert time.monotonic() - start < limit_s + 0.5
+    within(limit_s + 0.5, start)
+    assert isinstance(caught.value, errors)
     assert caught.value.instrument == "phase"
     driver.close()
     # The fault struck once: the source works again, with nothing stale.
+    driver._link.open_timeout_s = driver._link.io_timeout_s = PATIENT_S
     assert whole_use(driver) == 5.0
 
 
 @pytest.mark.parametrize("idle_s", [0.0, LATE_S + 0.2])
+@not_late_each_time
 def test_a_late_reply_never_answers_the_next_query(wire, idle_s):
     _, driver = wire(("fetch", "late-reply"))
     driver.open()
     link = driver._link
     link.query("xvoltage=4")
-    with pytest.raises(InstrumentTimeout):
-        link.query("xvoltage?")
+    given_up(InstrumentTimeout, lambda: link.query("xvoltage?", 0.2))
     time.sleep(idle_s)
-    # The source is still busy with the late reply: this one is given longer.
-    assert link.query_number("xmax?", 2.0) == 150.0
+    assert link.query_number("xmax?") == 150.0
     link.query("xvoltage=6")
     assert link.query_number("xvoltage?") == 6.0
     driver.close()
@@ -180,10 +194,11 @@ def test_what_the_source_refuses_is_an_error(wire):
 
 
 def test_no_such_port():
-    for resource in ("serial:///dev/no-such-port", "socket://127.0.0.1:1"):
-        link = PromptLink(byte_transport("phase", resource), 0.5, 0.5)
-        with pytest.raises(ConnectError, match="phase"):
-            link.open()
+    with deaf_port() as port:
+        for resource in ("serial:///dev/no-such-port", f"socket://127.0.0.1:{port}"):
+            link = PromptLink(byte_transport("phase", resource), 0.5, 0.5)
+            with pytest.raises(ConnectError, match="phase"):
+                link.open()
 
 
 def test_no_thread_is_left():
@@ -267,5 +282,5 @@ def test_what_the_driver_sends():
     # What was set is read back, and then asked for.
     assert peer.take() == ["yvoltage=24.680", "yvoltage?", "yvoltage?"]
     driver.close()
-    peer.thread.join(5.0)
+    peer.thread.join(PATIENT_S)
     peer.listener.close()
