@@ -1,7 +1,8 @@
 """Key requests per second over mutual TLS, with kept connections.
 
-Two `scqc keys serve` processes on sinks of their own, one client process with a few
-connections; one key of 256 bit a request. `enc_keys` is measured at the master's end,
+Two `scqc keys serve` processes on sinks of their own, one client process with as many
+connections as the table says, each with one request under way; one key of 256 bit a
+request. `enc_keys` is measured at the master's end,
 `dec_keys` at the slave's, one after the other, and so is the status call, which
 writes nothing.
 """
@@ -92,6 +93,7 @@ class Load:
         """Return rate and latency."""
         spent_ms = sorted(1e3 * one for one in self.spent_s)
         return {
+            "connections": float(CONNECTIONS),
             "requests": float(len(spent_ms)),
             "rate_per_s": len(spent_ms) / self.wall_s,
             "median_ms": statistics.median(spent_ms),

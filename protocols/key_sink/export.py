@@ -9,8 +9,10 @@ byte at most once, on the disk as spent before they are returned.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
 from protocols.key_sink import entries, spending
 from protocols.key_sink.grouped import GroupCommit
@@ -20,6 +22,7 @@ from protocols.key_sink.records import (
     KEY_NAME_PURPOSE,
     KEY_PURPOSE,
     KeyEntry,
+    Part,
     Parts,
     State,
 )
@@ -98,7 +101,7 @@ class ExportStore:
             raise KeySinkError(f"key export: both directions are {sends!r}")
         self._sink, self._sends, self._receives = sink, sends, receives
         self._simulated = allow_simulated
-        self._commits = GroupCommit(sink.db)
+        self._commits = GroupCommit(sink.db, self._fetch)
         self._leases: list[Lease] = []
         self._lock = threading.Lock()
 
@@ -178,23 +181,40 @@ class ExportStore:
             _check_bounds(len(positions), position.n_bytes)
         if not positions:
             raise KeySinkError("key export: no key named")
-        found = self._commits.run(lambda: [self._fetch(at) for at in positions])
-        if any(is_last for _, is_last in found):
+        keys, ends_block = self._commits.run(positions)
+        if ends_block:
             self._sink.sweep()
-        return [key for key, _ in found]
+        return keys
 
-    def _fetch(self, at: KeyPosition) -> tuple[ExportKey, bool]:
-        """Return a key, and whether nothing of its block is left."""
-        entry = self._entry(at.block_tag)
+    def _fetch(
+        self, requests: Sequence[Sequence[KeyPosition]]
+    ) -> list[tuple[list[ExportKey], bool]]:
+        """Return the keys of each request, and whether a block ends with them."""
+        places = [at for request in requests for at in request]
+        tags = dict.fromkeys(at.block_tag for at in places)
+        entry_of = {tag: self._entry(tag) for tag in tags}
+        parts = [self._part(entry_of[at.block_tag], at) for at in places]
+        _check_apart(parts)
+        spent = spending.release(self._sink.db, parts, "fetched for export")
+        packed, begin, keys = spent.packed, 0, []
+        for at in places:
+            keys.append(ExportKey(at, packed[begin : begin + at.n_bytes]))
+            begin += at.n_bytes
+        used = Counter({entry.serial: entry.used_bits for entry in entry_of.values()})
+        for entry, _, count in parts:
+            used[entry.serial] += count
+        ends_block = any(used[e.serial] == e.n_bits for e in entry_of.values())
+        rest = iter(keys)
+        return [(list(islice(rest, len(one))), ends_block) for one in requests]
+
+    def _part(self, entry: KeyEntry, at: KeyPosition) -> Part:
+        """Return where in its block a key lies that was not handed out."""
         start, count = 8 * at.first_byte, 8 * at.n_bytes
         if at.first_byte < 0 or start + count > entry.n_bits:
             raise UnknownKey(f"key export: {at} lies outside its block")
         if spending.is_released(self._sink.db, entry, start, count):
             raise UnknownKey(f"key export: {at} was handed out before")
-        spent = spending.release(
-            self._sink.db, [(entry, start, count)], "fetched for export"
-        )
-        return ExportKey(at, spent.packed), entry.used_bits + count == entry.n_bits
+        return entry, start, count
 
     def _entry(self, tag: int) -> KeyEntry:
         where = "b.tag=? AND b.purpose=? AND b.direction=?"
@@ -258,3 +278,13 @@ def _check_bounds(n_keys: int, n_bytes: int) -> None:
             f"key export: {n_keys} keys of {n_bytes} bytes asked for, at most "
             f"{MAX_KEYS} of {MAX_KEY_BYTES}"
         )
+
+
+def _check_apart(parts: Parts) -> None:
+    """Refuse a byte that is named twice."""
+    ordered = sorted((e.serial, start, count) for e, start, count in parts)
+    for (serial, start, count), (other, begin, _) in pairwise(ordered):
+        if serial == other and start + count > begin:
+            raise UnknownKey(
+                f"key export: byte {begin // 8} of a block is named twice at a time"
+            )

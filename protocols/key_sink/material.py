@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from scqc.core.errors import KeySinkError
 
 CHUNK_BYTES = 4096
 _CHUNK_BITS = 8 * CHUNK_BYTES
+#: Within a block: first bit, and how many.
+Run = tuple[int, int]
 
 
 def write(db: Database, serial: int, packed: bytes) -> None:
@@ -30,43 +33,29 @@ def write(db: Database, serial: int, packed: bytes) -> None:
         )
 
 
-def read(
-    db: Database, serial: int, start_bit: int, n_bits: int, *, overwrite: bool = False
-) -> NDArray[np.uint8]:
-    """Return a run of bits, and overwrite them with zeros if so told.
+def read(db: Database, serial: int, start_bit: int, n_bits: int) -> NDArray[np.uint8]:
+    """Return a run of bits.
 
     Raises
     ------
     KeySinkError
         If they are damaged.
     """
-    out = np.empty(n_bits, dtype=np.uint8)
-    first, last = start_bit // _CHUNK_BITS, (start_bit + n_bits - 1) // _CHUNK_BITS
-    rows = db.rows(
-        "SELECT chunk, bits, digest FROM material WHERE serial=? AND chunk BETWEEN ? "
-        "AND ? ORDER BY chunk",
-        (serial, first, last),
-    )
-    if len(rows) != last - first + 1:
-        raise _damaged(db, serial)
-    at = 0
-    for chunk, bits, digest in rows:
-        if not hmac.compare_digest(_digest(serial, chunk, bits), digest):
-            raise _damaged(db, serial)
-        begin = start_bit + at - chunk * _CHUNK_BITS
-        end = min(_CHUNK_BITS, begin + n_bits - at, 8 * len(bits))
-        window = np.frombuffer(bits, np.uint8)[begin // 8 : (end + 7) // 8]
-        offset = begin - 8 * (begin // 8)
-        unpacked = np.unpackbits(window)
-        run = slice(offset, offset + end - begin)
-        out[at : at + end - begin] = unpacked[run]
-        at += end - begin
-        if overwrite:
-            unpacked[run] = 0
-            _replace(db, (serial, chunk), bits, begin // 8, np.packbits(unpacked))
-    if at != n_bits:
-        raise _damaged(db, serial)
-    return out
+    (bits,) = _walk(db, serial, [(start_bit, n_bits)], overwrite=False)
+    return bits
+
+
+def consume(db: Database, serial: int, runs: Sequence[Run]) -> list[NDArray[np.uint8]]:
+    """Return runs of bits that do not overlap, and overwrite them with zeros.
+
+    Each chunk is read and written once, however many of the runs lie in it.
+
+    Raises
+    ------
+    KeySinkError
+        If they are damaged.
+    """
+    return _walk(db, serial, runs, overwrite=True)
 
 
 def erase(db: Database, serial: int) -> None:
@@ -77,19 +66,52 @@ def erase(db: Database, serial: int) -> None:
     db.execute("DELETE FROM material WHERE serial=?", (serial,))
 
 
-def _replace(
-    db: Database,
-    key: tuple[int, int],
-    bits: bytes,
-    at_byte: int,
-    window: NDArray[np.uint8],
-) -> None:
-    changed = bytearray(bits)
-    changed[at_byte : at_byte + window.size] = window.tobytes()
-    fresh = bytes(changed)
+def _walk(
+    db: Database, serial: int, runs: Sequence[Run], *, overwrite: bool
+) -> list[NDArray[np.uint8]]:
+    out = [np.empty(count, dtype=np.uint8) for _, count in runs]
+    for chunk, pieces in _pieces(runs).items():
+        bits = np.unpackbits(np.frombuffer(_load(db, serial, chunk), np.uint8))
+        for number, begin, end, at in pieces:
+            if end > bits.size:
+                raise _damaged(db, serial)
+            out[number][at : at + end - begin] = bits[begin:end]
+            if overwrite:
+                bits[begin:end] = 0
+        if overwrite:
+            _replace(db, serial, chunk, np.packbits(bits).tobytes())
+    return out
+
+
+def _pieces(runs: Sequence[Run]) -> dict[int, list[tuple[int, int, int, int]]]:
+    """Return what lies in each chunk: run, first and last bit in it, place in run."""
+    found: dict[int, list[tuple[int, int, int, int]]] = {}
+    for number, (start, count) in enumerate(runs):
+        at = 0
+        while at < count:
+            chunk, begin = divmod(start + at, _CHUNK_BITS)
+            end = min(_CHUNK_BITS, begin + count - at)
+            found.setdefault(chunk, []).append((number, begin, end, at))
+            at += end - begin
+    return found
+
+
+def _load(db: Database, serial: int, chunk: int) -> bytes:
+    rows = db.rows(
+        "SELECT bits, digest FROM material WHERE serial=? AND chunk=?", (serial, chunk)
+    )
+    if not rows:
+        raise _damaged(db, serial)
+    bits, digest = rows[0]
+    if not hmac.compare_digest(_digest(serial, chunk, bits), digest):
+        raise _damaged(db, serial)
+    return bytes(bits)
+
+
+def _replace(db: Database, serial: int, chunk: int, bits: bytes) -> None:
     db.execute(
         "UPDATE material SET bits=?, digest=? WHERE serial=? AND chunk=?",
-        (fresh, _digest(*key, fresh), *key),
+        (bits, _digest(serial, chunk, bits), serial, chunk),
     )
 
 

@@ -90,7 +90,7 @@ def _take_block(db: Database, row: tuple[Any, ...]) -> None:
         "ORDER BY start_bit",
         (identifier,),
     ):
-        material.read(db, serial, start, count, overwrite=True)
+        material.consume(db, serial, [(start, count)])
         db.execute(
             "INSERT INTO releases (serial, start_bit, n_bits, released_utc) "
             "VALUES (?,?,?,?)",

@@ -66,7 +66,9 @@ class KeyEntry:
 
 
 Entries = list[KeyEntry]
-Parts = list[tuple[KeyEntry, int, int]]
+#: A run of bits of a stored block: first bit, number of bits.
+Part = tuple[KeyEntry, int, int]
+Parts = list[Part]
 
 
 @dataclass(frozen=True, slots=True)

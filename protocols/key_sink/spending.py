@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.key_sink import entries, material, plan
 from protocols.key_sink.database import Database
@@ -51,15 +52,21 @@ def release(db: Database, parts: Parts, event: str) -> Spent:
     KeySinkError
         If a bit went out before, or is damaged; the transaction must end with it.
     """
-    pieces = []
-    for entry, start, count in parts:
+    places: dict[int, list[int]] = {}
+    for place, (entry, _, _) in enumerate(parts):
+        places.setdefault(entry.serial, []).append(place)
+    pieces: dict[int, NDArray[np.uint8]] = {}
+    for serial, here in places.items():
+        entry, runs = parts[here[0]][0], [parts[place][1:] for place in here]
         check_metadata(db, entry)
-        pieces.append(material.read(db, entry.serial, start, count, overwrite=True))
-        _mark(db, entry, start, count)
+        _mark(db, entry, runs)
+        found = material.consume(db, serial, runs)
+        pieces.update(zip(here, found, strict=True))
     ranges = [(entry.identifier, start, count) for entry, start, count in parts]
     note(db, event, ranges[0][0], _spans(ranges))
     blocks = {entry.serial: entry.epsilon for entry, _, _ in parts}
-    return Spent(np.concatenate(pieces), ranges, sum(blocks.values()))
+    bits = np.concatenate([pieces[place] for place in range(len(parts))])
+    return Spent(bits, ranges, sum(blocks.values()))
 
 
 def burn(db: Database, parts: Parts, why: str) -> int:
@@ -69,8 +76,8 @@ def burn(db: Database, parts: Parts, why: str) -> int:
             # All that was left: it may be damaged, and goes unread.
             material.erase(db, entry.serial)
         else:
-            material.read(db, entry.serial, start, count, overwrite=True)
-        _mark(db, entry, start, count)
+            material.consume(db, entry.serial, [(start, count)])
+        _mark(db, entry, [(start, count)])
     if parts:
         ranges = [(entry.identifier, start, count) for entry, start, count in parts]
         note(db, "burnt", ranges[0][0], f"{_spans(ranges)}: {why}")
@@ -83,8 +90,8 @@ def burn_rest(db: Database, entry: KeyEntry, why: str) -> int:
         return 0
     runs = free_runs(db, entry)
     material.erase(db, entry.serial)
-    for _, start, count in runs:
-        _mark(db, entry, start, count)
+    if runs:
+        _mark(db, entry, [(start, count) for _, start, count in runs])
     note(db, "burnt", entry.identifier, f"{_spans(runs)}: {why}")
     return sum(count for _, _, count in runs)
 
@@ -290,18 +297,19 @@ def check_simulated(entry: KeyEntry, allow_simulated: bool) -> None:
         )
 
 
-def _mark(db: Database, entry: KeyEntry, start: int, count: int) -> None:
-    db.execute(
-        "INSERT INTO releases (serial, start_bit, n_bits, released_utc) "
-        "VALUES (?,?,?,?)",
-        (entry.serial, start, count, now_utc()),
-    )
-    db.execute(
+def _mark(db: Database, entry: KeyEntry, runs: Sequence[material.Run]) -> None:
+    for start, count in runs:
+        db.execute(
+            "INSERT INTO releases (serial, start_bit, n_bits, released_utc) "
+            "VALUES (?,?,?,?)",
+            (entry.serial, start, count, now_utc()),
+        )
+    total = sum(count for _, count in runs)
+    ((state,),) = db.rows(
         "UPDATE progress SET used_bits=used_bits+?1, state=CASE WHEN used_bits+?1=?2 "
-        "THEN ?3 ELSE max(state, ?4) END WHERE serial=?5",
-        (count, entry.n_bits, State.CONSUMED, State.LEASED, entry.serial),
+        "THEN ?3 ELSE max(state, ?4) END WHERE serial=?5 RETURNING state",
+        (total, entry.n_bits, State.CONSUMED, State.LEASED, entry.serial),
     )
-    ((state,),) = db.rows("SELECT state FROM progress WHERE serial=?", (entry.serial,))
     if state == State.CONSUMED:
         note(db, "consumed", entry.identifier)
 

@@ -34,8 +34,8 @@ MOST_HEADER_BYTES = 8190
 #: Refused handshakes are told of so often, with their number; strangers cannot fill
 #: the log [s].
 WARN_EVERY_S = 60.0
-# As many requests share one write to the disk.
-WORKERS = 2
+# As many requests at most share one write to the disk; while it lasts, the next gather.
+WORKERS = 16
 _LOG = logging.getLogger("scqc.delivery")
 
 
