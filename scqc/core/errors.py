@@ -178,9 +178,12 @@ class ModelRangeError(ScqcError, ValueError):
     ) -> None:
         low, high = limits
         self.nearest = min(max(value, low), high) if value == value else low
+        # A value next to a limit must not look like it.
+        digits = ".12g" if f"{value:g}" == f"{self.nearest:g}" else "g"
         super().__init__(
-            f"{quantity} = {value:g} is outside the model's range {low:g} to "
-            f"{high:g}{': ' if why else ''}{why}; nearest valid value {self.nearest:g}"
+            f"{quantity} = {value:{digits}} is outside the model's range {low:g} to "
+            f"{high:{digits}}{': ' if why else ''}{why}; nearest valid value "
+            f"{self.nearest:{digits}}"
         )
         self.quantity, self.value, self.limits = quantity, value, limits
         self.why = why

@@ -32,6 +32,7 @@ from protocols.security.dv_rates import (
     published_key_per_slot,
     wrong_click_rate,
 )
+from scqc.core.errors import ModelRangeError
 from scqc.plan.dead_time import Brightness, DeadTime
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
@@ -42,6 +43,8 @@ from scqc.plan.values import Values
 #: less than 1e-4 of the key where the decoys' gain is above 1e-5. What verification
 #: takes of every frame stays in.
 _ENDLESS = 1e18
+#: Stray clicks per gate, on average: without dark counts one gate in 1e6 stays empty.
+_MOST_CLICKS = 13.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +162,33 @@ def stray_light_yield(values: Values, channel: ChannelPoints) -> Floats:
     values : Values
         Of the scheme.
     channel : ChannelPoints
+
+    Raises
+    ------
+    ModelRangeError
+        If stray light makes every gate click.
     """
     filter_nm, gate_s = values.full("filter_nm"), values.full("gate_s")
     efficiency = values.full("efficiency")
-    light = -np.expm1(-efficiency * channel.stray_photons(filter_nm, gate_s))
+    stray = channel.stray_photons(filter_nm, gate_s)
+    _check_dark_enough(stray, _MOST_CLICKS / efficiency)
+    light = -np.expm1(-efficiency * stray)
     heat = efficiency * channel.thermal_photons
     return np.asarray(light + (1.0 - light) * heat / (1.0 + heat))
+
+
+def _check_dark_enough(stray: Floats, most: Floats) -> None:
+    """Refuse stray photons in a gate that leave no gate without a click."""
+    excess = np.ravel(stray - most)
+    if np.any(excess > 0.0):
+        i = int(np.argmax(excess))
+        raise ModelRangeError(
+            "stray photons in a gate",
+            float(np.ravel(stray)[i]),
+            (0.0, float(np.ravel(most)[i])),
+            "every gate clicks; less light, or a narrower field of view, filter or "
+            "gate, lets some stay empty",
+        )
 
 
 def brightness(values: Values) -> Brightness:

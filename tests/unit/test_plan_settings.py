@@ -9,7 +9,6 @@ import pytest
 from scqc import cli
 from scqc.core.errors import ModelRangeError, PlanSettingsError
 from scqc.plan import advice, cv_blocks
-from scqc.plan.evaluate import evaluate_points
 from scqc.plan.make import make_front, make_plan
 from scqc.plan.overrides import settings_of
 from scqc.plan.passes import PassPlan
