@@ -12,15 +12,11 @@ import numpy as np
 
 from scqc.core.errors import ModelRangeError
 from scqc.core.units import LIGHT_SPEED_M_PER_S
-from scqc.plan.channel_settings import (
-    ChannelSettings,
-    FibreChannel,
-    RadioChannel,
-    SlantRadioChannel,
-)
+from scqc.plan.channel_settings import ChannelSettings, FibreChannel
 from scqc.plan.free_space import free_space_points
 from scqc.plan.neighbours import with_neighbour
 from scqc.plan.points import ChannelPoints, Loss, steady
+from scqc.plan.radio_settings import RadioChannel, SlantRadioChannel
 from scqc.plan.records import Floats
 from scqc.plan.slant_radio import slant_radio_points
 from scqc.plan.values import Values

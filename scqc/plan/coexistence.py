@@ -20,13 +20,10 @@ from protocols.security.coexistence import Division, Neighbour, stray_photons
 from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.core.settings import Settings
 from scqc.core.units import LIGHT_SPEED_M_PER_S, PLANCK_J_S
-from scqc.plan.channel_settings import (
-    FibreChannel,
-    RadioChannel,
-    SlantRadioChannel,
-)
+from scqc.plan.channel_settings import FibreChannel
 from scqc.plan.channels import channel_points
 from scqc.plan.neighbours import optical_hz, scattered_photons
+from scqc.plan.radio_settings import RadioChannel, SlantRadioChannel
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario, Sweep
 from scqc.plan.values import Values

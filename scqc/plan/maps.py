@@ -11,7 +11,7 @@ from scipy.signal import find_peaks
 
 from scqc.core.settings import Settings
 from scqc.core.units import PLANCK_J_S
-from scqc.plan.channel_settings import AtmosphereName
+from scqc.plan.radio_settings import AtmosphereName
 from scqc.plan.records import Curve, Floats
 from sim_backends.propagation.atmospheres import Atmosphere
 from sim_backends.propagation.gas_uncertainty import uncertainty_note

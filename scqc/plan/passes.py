@@ -10,7 +10,7 @@ mask.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -22,8 +22,8 @@ from scqc.plan.channel_settings import DownlinkChannel
 from scqc.plan.channels import channel_points
 from scqc.plan.cv_light import decoded_uses
 from scqc.plan.evaluate import rates_on
-from scqc.plan.fades import Uses, sorted_into_bins, uses_of
-from scqc.plan.points import ChannelPoints
+from scqc.plan.fades import uses_of
+from scqc.plan.points import ChannelPoints, one_block
 from scqc.plan.records import Curve, Floats
 from scqc.plan.scenario import Scenario, Sweep
 from scqc.plan.schedule import without_overlap
@@ -363,41 +363,3 @@ class PassPlan(Settings):
 
 
 _PAYLOADS = ("classical_bits_per_use", "payload_bits_per_use")
-
-
-def one_block(channel: ChannelPoints, uses: Uses, bins: int) -> ChannelPoints:
-    """Merge all points of a channel, and their fading, into one of few nodes.
-
-    Parameters
-    ----------
-    channel : ChannelPoints
-        Of shape (n,), every point as long as the others.
-    uses : Uses
-        Of its points, shape (k, n).
-    bins : int
-        Nodes that are left, of equal probability.
-
-    Returns
-    -------
-    ChannelPoints
-        Of one point; `uses` holds what a node hides.
-    """
-    n = channel.transmittance.size
-    flat = Uses(*(np.reshape(getattr(uses, one.name), (-1, 1)) for one in fields(Uses)))
-    whole = sorted_into_bins(replace(flat, weights=flat.weights / n), bins)
-    one = np.ones(1)
-    return replace(
-        channel,
-        transmittance=np.mean(channel.transmittance) * one,
-        nodes=whole.transmittance,
-        weights=whole.weights[:, 0],
-        loss_db={},
-        environment_snu=one,
-        source_snu=one,
-        receiver_snu=0.0 * one,
-        stray_mode_photons=np.mean(channel.stray_mode_photons) * one,
-        stray_hz_per_nm=np.mean(channel.stray_hz_per_nm) * one,
-        stray_hz=np.mean(channel.stray_hz) * one,
-        uses=whole,
-        extra={},
-    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scqc.core.errors import ModelRangeError
-from scqc.plan.fades import Uses
+from scqc.plan.fades import Uses, sorted_into_bins
 from scqc.plan.records import Floats
 
 #: Nothing whatever comes through [dB]; beyond it numbers lose their meaning.
@@ -168,4 +168,42 @@ def steady(
         receiver_snu=np.zeros(t.shape),
         extra=extra or {},
         warnings=warnings,
+    )
+
+
+def one_block(channel: ChannelPoints, uses: Uses, bins: int) -> ChannelPoints:
+    """Merge all points of a channel, and their fading, into one of few nodes.
+
+    Parameters
+    ----------
+    channel : ChannelPoints
+        Of shape (n,), every point as long as the others.
+    uses : Uses
+        Of its points, shape (k, n).
+    bins : int
+        Nodes that are left, of equal probability.
+
+    Returns
+    -------
+    ChannelPoints
+        Of one point; `uses` holds what a node hides.
+    """
+    n = channel.transmittance.size
+    flat = Uses(*(np.reshape(getattr(uses, one.name), (-1, 1)) for one in fields(Uses)))
+    whole = sorted_into_bins(replace(flat, weights=flat.weights / n), bins)
+    one = np.ones(1)
+    return replace(
+        channel,
+        transmittance=np.mean(channel.transmittance) * one,
+        nodes=whole.transmittance,
+        weights=whole.weights[:, 0],
+        loss_db={},
+        environment_snu=one,
+        source_snu=one,
+        receiver_snu=0.0 * one,
+        stray_mode_photons=np.mean(channel.stray_mode_photons) * one,
+        stray_hz_per_nm=np.mean(channel.stray_hz_per_nm) * one,
+        stray_hz=np.mean(channel.stray_hz) * one,
+        uses=whole,
+        extra={},
     )

@@ -22,8 +22,8 @@ from functools import lru_cache
 import numpy as np
 
 from scqc.core.units import LIGHT_SPEED_M_PER_S, PLANCK_J_S
-from scqc.plan.channel_settings import AtmosphereName, SlantRadioChannel
 from scqc.plan.points import ChannelPoints, Loss, steady
+from scqc.plan.radio_settings import AtmosphereName, SlantRadioChannel
 from scqc.plan.records import Floats
 from scqc.plan.values import Values
 from sim_backends.propagation.atmospheres import Atmosphere

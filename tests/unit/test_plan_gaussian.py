@@ -15,7 +15,7 @@ from scqc.plan.evaluate import evaluate_points
 from scqc.plan.fades import adjacent_bins, sorted_into_bins, uses_of
 from scqc.plan.make import make_plan
 from scqc.plan.overrides import settings_of
-from scqc.plan.passes import one_block
+from scqc.plan.points import one_block
 from scqc.plan.scheme_settings import CvScheme
 from scqc.plan.values import Values
 

@@ -7,9 +7,9 @@ import pytest
 
 from scqc.core.errors import ModelRangeError, PlanSettingsError
 from scqc.plan import advice
-from scqc.plan.channel_settings import SlantRadioChannel
 from scqc.plan.channels import channel_points
 from scqc.plan.make import make_front, make_plan
+from scqc.plan.radio_settings import SlantRadioChannel
 from scqc.plan.values import Values
 from sim_backends.propagation import slant_path
 from sim_backends.propagation.gas_absorption import specific_attenuation
