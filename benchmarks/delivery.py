@@ -2,9 +2,8 @@
 
 Two `scqc keys serve` processes on sinks of their own, one client process with as many
 connections as the table says, each with one request under way; one key of 256 bit a
-request. `enc_keys` is measured at the master's end,
-`dec_keys` at the slave's, one after the other, and so is the status call, which
-writes nothing.
+request. `enc_keys` is measured at the master's end, `dec_keys` at the slave's, one
+after the other, and so is the status call, which writes nothing.
 """
 
 from __future__ import annotations
