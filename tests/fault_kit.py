@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from bench_kit import ClickingLight
-from patience_kit import PATIENT_S, Late, not_late_each_time
+from patience_kit import PATIENT_S, Late, limited, not_late_each_time
 from role_kit import MovableLight, visa_name
 
 from driver.hal import AwgConfig, DigitizerConfig, TaggerChannel, TaggerConfig
@@ -643,11 +643,6 @@ def in_time(cell, outcome):
             limited(outcome.since_strike_s, IO_TIMEOUT_S + SLACK_S)
     elif isinstance(outcome.error, (ConnectError, InstrumentTimeout)):
         raise Late(f"cut off: {outcome.error}")
-
-
-def limited(took_s, limit_s):
-    if took_s >= limit_s:
-        raise Late(f"{took_s:.3f} s, not within {limit_s:g} s")
 
 
 @not_late_each_time

@@ -20,11 +20,15 @@ class Late(AssertionError):  # noqa: N818
     """Something took longer than it may."""
 
 
-def within(limit_s, begin_s):
-    """Fail as late if more than `limit_s` has passed since `begin_s`."""
-    took_s = time.monotonic() - begin_s
+def limited(took_s, limit_s):
+    """Fail as late if something took too long."""
     if took_s >= limit_s:
         raise Late(f"{took_s:.3f} s, not within {limit_s:g} s")
+
+
+def within(limit_s, begin_s):
+    """Fail as late if more than `limit_s` has passed since `begin_s`."""
+    limited(time.monotonic() - begin_s, limit_s)
 
 
 def struck(device):
