@@ -170,9 +170,10 @@ def estimate(
         With zeros and a phase error of 0.5 where the counts confine nothing.
     """
     each = epsilon / FAILURES
-    in_key = _Expected(key.detections, intensities, each, method)
-    in_check = _Expected(check.detections, intensities, each, method)
-    wrong = _Expected(check.errors, intensities, each, method)
+    pulses = _Pulses(intensities)
+    in_key = _Expected(key.detections, pulses, each, method)
+    in_check = _Expected(check.detections, pulses, each, method)
+    wrong = _Expected(check.errors, pulses, each, method)
     single = in_key.single()
     check_single = in_check.single()
     errors = wrong.single_errors()
@@ -226,53 +227,59 @@ def check_consistency(key: Counts, check: Counts, intensities: Intensities) -> N
             )
 
 
+class _Pulses:
+    """What the bounds ask of the intensities, the same for all counts."""
+
+    def __init__(self, intensities: Intensities) -> None:
+        self.mean_photons = intensities.mean_photons
+        self.empty, self.single = intensities.sends(0), intensities.sends(1)
+        shares = zip(intensities.mean_photons, intensities.probabilities, strict=True)
+        self.weights = [math.exp(mu) / p for mu, p in shares]
+
+
 class _Expected:
     """Expected counts per intensity, bounded on both sides, times e^mu / p."""
 
     def __init__(
         self,
         observed: tuple[int, int, int],
-        intensities: Intensities,
+        pulses: _Pulses,
         epsilon: float,
         method: Method,
     ) -> None:
-        self._intensities = intensities
+        self._pulses = pulses
         total = sum(observed)
         self._low: list[float] = []
         self._high: list[float] = []
         self.total = float(total)
-        for k, n in enumerate(observed):
+        for n, weight in zip(observed, pulses.weights, strict=True):
             low, high = interval(n, total, epsilon, method)
-            weight = (
-                math.exp(intensities.mean_photons[k]) / intensities.probabilities[k]
-            )
             self._low.append(weight * low)
             self._high.append(weight * high)
-        self._empty = intensities.sends(0)
         self.vacuum = self._vacuum()
 
     def _vacuum(self) -> float:
         """Return the least number without a photon, [1] eq. (2)."""
-        _, mu2, mu3 = self._intensities.mean_photons
+        _, mu2, mu3 = self._pulses.mean_photons
         raw = (mu2 * self._low[2] - mu3 * self._high[1]) / (mu2 - mu3)
-        return min(max(0.0, self._empty * raw), self.total)
+        return min(max(0.0, self._pulses.empty * raw), self.total)
 
     def single(self) -> float:
         """Return the least number from single photons, [1] eq. (3)."""
-        mu1, mu2, mu3 = self._intensities.mean_photons
-        without = self.vacuum / self._empty
+        mu1, mu2, mu3 = self._pulses.mean_photons
+        without = self.vacuum / self._pulses.empty
         ratio = (mu2 * mu2 - mu3 * mu3) / (mu1 * mu1)
         inner = self._low[1] - self._high[2] - ratio * (self._high[0] - without)
-        scale = self._intensities.sends(1) * mu1
+        scale = self._pulses.single * mu1
         raw = scale * inner / (mu1 * (mu2 - mu3) - mu2 * mu2 + mu3 * mu3)
         # What came from vacuum did not come from a photon.
         return min(max(0.0, raw), self.total - self.vacuum)
 
     def single_errors(self) -> float:
         """Return the most errors of single photons, [1] eq. (4)."""
-        _, mu2, mu3 = self._intensities.mean_photons
+        _, mu2, mu3 = self._pulses.mean_photons
         raw = (self._high[1] - self._low[2]) / (mu2 - mu3)
-        return min(max(0.0, self._intensities.sends(1) * raw), self.total)
+        return min(max(0.0, self._pulses.single * raw), self.total)
 
 
 def interval(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -192,11 +193,15 @@ def _elongations(
         return published_elongation(zenith)
     pairs = np.stack([zenith.ravel(), altitude_m.ravel()], axis=1)
     found, where = np.unique(pairs, axis=0, return_inverse=True)
-    longer = [
-        elongation(SlantPath(0.5 * math.pi - z, end_km=1e-3 * h, fast=True))
-        for z, h in found
-    ]
+    longer = [_elongation(*one) for one in found.tolist()]
     return np.asarray(np.array(longer)[where.ravel()].reshape(zenith.shape))
+
+
+@lru_cache(maxsize=16_384)
+def _elongation(zenith: float, altitude_m: float) -> float:
+    """Trace one ray; an optimiser asks for the same again and again."""
+    path = SlantPath(0.5 * math.pi - zenith, end_km=1e-3 * altitude_m, fast=True)
+    return float(elongation(path))
 
 
 def _extinction(
