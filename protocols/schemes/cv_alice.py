@@ -226,7 +226,7 @@ class CvAlice(Party):
         secret = 0
         if self._outcome.accepted.any():
             self.distillation = distil(
-                self._sums,
+                (self._sums, self._record.n_bursts),
                 detector(self._security, self._offer.calibration),
                 displacement,
                 self._code,

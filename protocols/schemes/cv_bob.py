@@ -298,7 +298,7 @@ class CvBob(Party):
             raise PeerError("bob: estimation before reconciliation")
         if outcome.accepted.any():
             self.distillation = distil(
-                report.sums,
+                (report.sums, len(report.bursts)),
                 self.detector(),
                 self.displacement,
                 code,

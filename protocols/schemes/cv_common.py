@@ -25,6 +25,7 @@ from protocols.reconciliation.met_ldpc import ReconciliationCode
 from protocols.security.composable import (
     Ledger,
     aep_bits,
+    estimation_bits,
     hashing_bits,
     log2_pattern,
     split_epsilon,
@@ -118,7 +119,7 @@ def total(sums: Sequence[ClassSums]) -> Sums:
 
 
 def distil(
-    sums: Sequence[ClassSums],
+    told: tuple[Sequence[ClassSums], int],
     receiver: Detector,
     displacement: Displacement,
     code: ReconciliationCode,
@@ -129,8 +130,9 @@ def distil(
 
     Parameters
     ----------
-    sums : sequence of ClassSums
-        Over all frames, also those that failed.
+    told : tuple of sequence of ClassSums and int
+        The statistics of all frames, also those that failed, and for how many bursts
+        there were more.
     receiver : Detector
     displacement : {"none", "error-corrected", "raw-decisions"}
     code : ReconciliationCode
@@ -142,6 +144,7 @@ def distil(
     ProtocolAbort
         If the estimate is impossible, or no frame was accepted.
     """
+    sums, bursts = told
     frames, kept = outcome.accepted.size, int(np.count_nonzero(outcome.accepted))
     retried = int(np.count_nonzero(outcome.accepted & outcome.retried))
     estimate = estimate_channel(total(sums), receiver, displacement)
@@ -163,6 +166,7 @@ def distil(
         verification_bits=kept * TAG_BITS,
         # One flag per frame and round.
         flag_bits=frames + int(np.count_nonzero(outcome.retried)),
+        estimation_bits=estimation_bits(len(sums), bursts),
         # Two quadratures to a symbol.
         holevo_bits=0.5 * kept_bits * worst.holevo_bits,
         aep_bits=aep_bits(kept_bits, accepted, budget.smoothing),
@@ -199,7 +203,7 @@ def _balance_at(distillation: Distillation, factor: float) -> float:
     """Return the ledger's balance [bit] for a block `factor` times as large.
 
     Counts grow with the factor, standard deviations and the finite-size term with
-    its root.
+    its root, and the estimate is told in as many numbers.
     """
     estimate, ledger = distillation.estimate, distillation.ledger
     root, sigmas = math.sqrt(factor), distillation.worst.sigmas
@@ -214,5 +218,6 @@ def _balance_at(distillation: Distillation, factor: float) -> float:
     # The epsilon whose box has the same number of sigmas.
     holevo = worst_case(grown, 3.0 * math.exp(-0.5 * sigmas**2)).holevo_bits
     kept = ledger.kept_bits
-    gained = kept - ledger.leak_bits - 0.5 * kept * holevo
-    return gained * factor - ledger.aep_bits * root - ledger.hashing_bits
+    told = ledger.estimation_bits
+    gained = kept - (ledger.leak_bits - told) - 0.5 * kept * holevo
+    return gained * factor - ledger.aep_bits * root - ledger.hashing_bits - told

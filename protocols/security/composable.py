@@ -29,6 +29,8 @@ from scipy.special import xlogy
 from scqc.core.errors import ProtocolAbort
 
 Floats = float | NDArray[np.float64]
+#: Of a number on the public channel [bit]; sums of a class; deviations of Bob's data.
+_NUMBER_BITS, _SUMS, _DEVIATIONS = 64, 3, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Ledger:
         Of frames that did not reconcile and were disclosed.
     syndrome_bits, revealed_bits, verification_bits, flag_bits : int
         Disclosed about the kept frames (flags: all frames).
+    estimation_bits : int
+        Of the statistics that both parties' data were told by; see `estimation_bits`.
     holevo_bits : float
         Kept symbols times the worst-case Holevo information.
     aep_bits, hashing_bits : float
@@ -83,6 +87,7 @@ class Ledger:
     revealed_bits: int
     verification_bits: int
     flag_bits: int
+    estimation_bits: int
     holevo_bits: float
     aep_bits: float
     hashing_bits: float
@@ -96,12 +101,13 @@ class Ledger:
 
     @property
     def leak_bits(self) -> int:
-        """Bits disclosed on the public channel about the kept frames."""
+        """Bits disclosed on the public channel about the kept frames [bit]."""
         return (
             self.syndrome_bits
             + self.revealed_bits
             + self.verification_bits
             + self.flag_bits
+            + self.estimation_bits
         )
 
     @property
@@ -129,6 +135,22 @@ class Ledger:
             "balance_bits": self.balance_bits,
             "secret_bits": self.secret_bits,
         }
+
+
+def estimation_bits(classes: int, bursts: int) -> int:
+    """Return what the statistics of the estimate tell of the raw key, at most [bit].
+
+    The parties estimate with all their data, the key's included: per bit class and per
+    burst the sums of squares of both and of their products go over the public channel,
+    and before that the deviation of Bob's data per quadrature. No number tells more
+    than it has bits (A. Leverrier, Phys. Rev. Lett. 114, 070501 (2015), has ``n_PE``).
+
+    Parameters
+    ----------
+    classes, bursts : int
+        For which sums were told [1].
+    """
+    return _NUMBER_BITS * (_SUMS * (classes + bursts) + _DEVIATIONS)
 
 
 def aep_correction(

@@ -29,6 +29,7 @@ from protocols.security.composable import (
     EpsilonBudget,
     aep_correction,
     box_sigmas,
+    estimation_bits,
     hashing_cost,
     log2_acceptance,
     split_epsilon,
@@ -44,6 +45,9 @@ from protocols.security.cv_rates import (
 )
 from protocols.security.gaussian_kernels import fill_worst
 from scqc.core.errors import ModelRangeError
+
+#: Bit classes that statistics are told for: two per quadrature [1].
+_CLASSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,7 @@ def ledger_key(link: Link, receiver: Receiver, block: Block, pair: Pair) -> Fini
     # Flags: one per frame and, at most, one more for its retry.
     leak = kept * (1.0 - pair.beta * capacity)
     leak = leak + kept / pair.frame_bits * pair.extra_bits + 2.0 * frames
+    leak = leak + estimation_bits(_CLASSES, bursts=1)
     accepted = log2_acceptance(frames, pair.fer)
     parts = block.epsilon
     columns = _writable(

@@ -27,6 +27,7 @@ LEDGER = (
     ("revealed_bits", "bits revealed for a retry"),
     ("verification_bits", "verification tags"),
     ("flag_bits", "frame flags"),
+    ("estimation_bits", "statistics of the estimate"),
     ("holevo_bits", "Holevo bound, worst case"),
     ("aep_bits", "finite size (AEP)"),
     ("hashing_bits", "hashing"),

@@ -68,6 +68,7 @@ def _distillation(xi, n_symbols, leak=0.74, t=0.631, n_calibration=None):
         revealed_bits=0,
         verification_bits=64,
         flag_bits=1,
+        estimation_bits=0,
         holevo_bits=0.5 * n * worst.holevo_bits,
         aep_bits=aep_bits(n, 0.0, budget.smoothing),
         hashing_bits=hashing_bits(0.0, budget.smoothing, budget.hashing),

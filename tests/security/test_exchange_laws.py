@@ -129,12 +129,17 @@ def test_the_ledger_counts_the_bits_that_are_in_the_transcript(monkeypatch):
     assert 8 * len(retry.syndromes) == ledger.revealed_bits + lost * row
     # One flag per frame, then one for each that was still open.
     assert ledger.flag_bits == frames + retried
+    (report,) = done.of(wire.EstimationReport)
+    rows = [*report.sums, *report.bursts]
+    numbers = [x for row in rows for x in (row.xx, row.xy, row.yy)]
+    assert ledger.estimation_bits == 64 * len([*numbers, *offer.deviations])
     assert ledger.leak_bits == sum(
         (
             ledger.syndrome_bits,
             ledger.revealed_bits,
             ledger.verification_bits,
             ledger.flag_bits,
+            ledger.estimation_bits,
         )
     )
 

@@ -62,6 +62,8 @@ def _bench_ledger(symbols, receiver, link, frames, kept, samples):
         revealed_bits=0,
         verification_bits=kept * TAG_BITS,
         flag_bits=2 * frames,
+        # Four classes and a burst: sums of squares and products, two deviations.
+        estimation_bits=64 * (3 * 5 + 2),
         holevo_bits=kept_bits / mu * worst.holevo_bits,
         aep_bits=aep_bits(kept_bits, accepted, budget.smoothing),
         hashing_bits=hashing_bits(accepted, budget.smoothing, budget.hashing),
