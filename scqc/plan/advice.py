@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from protocols.reconciliation.pairs import MEASURED_FER
 from protocols.security.key_limits import Cause, Turn, turning_points
 from scqc.plan.channel_settings import Telescopes
 from scqc.plan.channels import channel_points
 from scqc.plan.curves import answered_points
+from scqc.plan.cv import cv_points
 from scqc.plan.evaluate import (
     Evaluated,
     part_of,
@@ -30,6 +32,7 @@ from scqc.plan.outside import NO_ANSWER
 from scqc.plan.points import ChannelPoints
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario
+from scqc.plan.scheme_settings import CvScheme
 from scqc.plan.values import Values
 
 _STEPS = 48
@@ -54,6 +57,8 @@ _BEST: dict[str, dict[str, float | tuple[float, float]]] = {
         "channel.source_k": 0.0,
         "channel.feed_loss_db": 0.0,
         "channel.feed_k": 0.0,
+        "channel.waist_m": (1e-3, 10.0),
+        "channel.aperture_radius_m": 10.0,
         "channel.pointing_rad": 0.0,
         "channel.sky_radiance_w_per_m2_um_sr": 0.0,
         "channel.neighbour_dbm": -100.0,
@@ -68,6 +73,8 @@ _BEST: dict[str, dict[str, float | tuple[float, float]]] = {
         "scheme.in_gate_share": 1.0,
         "scheme.dead_time_s": 0.0,
         "scheme.correction_efficiency": 1.0,
+        "channel.waist_m": (1e-3, 10.0),
+        "channel.aperture_radius_m": 10.0,
         "channel.pointing_rad": 0.0,
         "channel.sky_radiance_w_per_m2_um_sr": 0.0,
         "channel.neighbour_dbm": -100.0,
@@ -204,10 +211,26 @@ def limits_at(place: Place) -> tuple[dict[str, Any], ...]:
     if place.block_size:
         causes.append(Cause("block_size", place.block_size, _ENDLESS, place.sized))
     unit = getattr(place.scenario.scheme, "variance_unit", "")
-    units = {"scheme.modulation_variance": f" {unit}"}
+    words = {"scheme.modulation_variance": f" {unit}"}
+    scheme = place.scenario.scheme
+    if isinstance(scheme, CvScheme) and scheme.beta is None:
+        causes.append(_better_code(place, scheme))
+        words["scheme.beta"] = f" with frame_error_rate={MEASURED_FER:g}, a better code"
     return tuple(
-        _row(turn, units.get(turn.name, "")) for turn in _nearer(turning_points(causes))
+        _row(turn, words.get(turn.name, "")) for turn in _nearer(turning_points(causes))
     )
+
+
+def _better_code(place: Place, scheme: CvScheme) -> Cause:
+    """Return the efficiency of measured codes as a cause, at the frames they lose."""
+
+    def coded(beta: float) -> float:
+        numbers = {"scheme.beta": beta, "scheme.frame_error_rate": MEASURED_FER}
+        return place.balance(numbers)
+
+    # Of the deepest fade that decodes: 0 where there is no code for it.
+    found = cv_points(scheme, Values(scheme, {}, (1,)), place.channel)
+    return Cause("scheme.beta", float(np.min(found.pair.beta)), 1.0, coded)
 
 
 def _key(scenario: Scenario, channel: ChannelPoints, block_size: float) -> float:
@@ -305,7 +328,9 @@ def _nearer(turns: list[Turn]) -> Iterator[Turn]:
     nearest: dict[str, Turn] = {}
     for turn in turns:
         other = nearest.setdefault(turn.name, turn)
-        if turn.possible and (not other.possible or _change(turn) < _change(other)):
+        if other is turn or not turn.possible:
+            continue
+        if not other.possible or _change(turn) < _change(other):
             nearest[turn.name] = turn
     for turn in turns:
         if nearest[turn.name] is turn:
@@ -313,6 +338,9 @@ def _nearer(turns: list[Turn]) -> Iterator[Turn]:
 
 
 def _change(turn: Turn) -> float:
+    if min(turn.needed, turn.value) <= 0.0:
+        # Decibels, or from nothing: there is no ratio.
+        return abs(turn.needed - turn.value)
     return abs(math.log(turn.needed / turn.value))
 
 

@@ -69,6 +69,8 @@ def test_printed_advice_followed_to_the_letter_gives_a_key(
         if cause.endswith("variance"):
             assert row["change"].endswith(" SNU")
             kept.append("variance_unit=SNU")
+        # A code is two numbers.
+        kept += re.findall(r"with (frame_error_rate=[^,]+)", row["change"])
         assert key_at(preset, [*kept, f"{cause}={said}"]) > 0.0, row["change"]
         followed += 1
     assert followed
@@ -81,6 +83,40 @@ def test_the_efficiency_of_the_reconciliation_is_a_cause(monkeypatch):
     for more, key in ((1e-3, True), (-1e-3, False)):
         again = [*changes, f"beta={row['needed'] + more}"]
         assert (key_at("fiber-metro", again) > 0.0) is key
+
+
+def test_a_code_that_is_missing_is_a_cause(monkeypatch):
+    only(monkeypatch, "cv")
+    # At 12 dB the SNR is below that of the lowest code rate.
+    changes = ["length_km=60", ENDLESS]
+    row = advice("fiber-metro", changes)["scheme.beta"]
+    assert row["value"] == 0.0
+    said = re.search(r" to (\S+) with (\S+),", row["change"])
+    for beta, key in ((said.group(1), True), (row["needed"] - 1e-3, False)):
+        again = [*changes, f"beta={beta}", said.group(2)]
+        assert (key_at("fiber-metro", again) > 0.0) is key
+
+
+@pytest.mark.parametrize("power_dbm", [0, 6])
+def test_advice_on_decibels_that_have_no_ratio(power_dbm, monkeypatch):
+    only(monkeypatch, "dv", "neighbour_dbm")
+    changes = ["length_km=30", ENDLESS]
+    told = [*changes, f"neighbour_dbm={power_dbm}"]
+    needed = advice("fiber-decoy", told)["channel.neighbour_dbm"]["needed"]
+    assert needed < 0.0
+    for more, key in ((-0.01, True), (0.01, False)):
+        again = [*changes, f"neighbour_dbm={needed + more}"]
+        assert (key_at("fiber-decoy", again) > 0.0) is key
+
+
+def test_a_larger_telescope_is_advised(monkeypatch):
+    only(monkeypatch, "cv", "aperture_radius_m")
+    changes = ["altitude_km=2000", "fading_nodes=8", ENDLESS]
+    row = advice("satellite-cv", changes)["channel.aperture_radius_m"]
+    assert row["needed"] > 0.7
+    for factor, key in ((1.01, True), (0.99, False)):
+        again = [*changes, f"aperture_radius_m={factor * row['needed']}"]
+        assert (key_at("satellite-cv", again) > 0.0) is key
 
 
 def test_the_modulation_is_a_cause_both_ways(monkeypatch):
