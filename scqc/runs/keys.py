@@ -22,7 +22,7 @@ from protocols.key_sink.start_key import (
 )
 from scqc.core.errors import KeySinkError
 from scqc.core.rng import SystemEntropy
-from scqc.runs.sink_use import require_no_service
+from scqc.runs.sink_use import without_service
 
 #: A lease is in the memory of who took it; it ends with that program.
 _LEASED = (
@@ -127,12 +127,19 @@ def provision_keys(
     ------
     KeySinkError
         If a delivery of that name is there, or `n_bits` is not positive and a
-        multiple of 8.
+        multiple of 8, or a service holds a sink; none of them gets it then.
     """
     key = draw_start_key(SystemEntropy(), n_bits, name, message_bits)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     first, second = (directory / sink for sink in SINK_NAMES)
-    with KeySink(first) as alice, KeySink(second) as bob:
+    with (
+        without_service(first),
+        without_service(second),
+        KeySink(first) as alice,
+        KeySink(second) as bob,
+        # A key that only one end has keeps the two apart for ever.
+        alice.db.transaction(),
+    ):
         load(alice, key)
         return load(bob, key)
 
@@ -196,9 +203,7 @@ def load_start_key(path: Path, sink_path: Path) -> dict[str, Any]:
     except OSError as error:
         raise KeySinkError(f"start key {path}: {error.strerror}") from error
     key = decode(content)
-    if sink_path.exists():
-        require_no_service(sink_path)
-    with KeySink(sink_path) as sink:
+    with without_service(sink_path), KeySink(sink_path) as sink:
         blocks = load(sink, key)
     return {
         "sink": str(sink_path),

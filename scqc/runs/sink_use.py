@@ -23,29 +23,35 @@ def sink_in_service(sink: Path) -> Iterator[None]:
     KeySinkError
         If another service holds it, or the file of the lock cannot be made.
     """
-    handle = _locked(sink, "a service holds it already; end that one first")
+    with _held(sink, "a service holds it already; end that one first"):
+        yield
+
+
+@contextmanager
+def without_service(sink: Path) -> Iterator[None]:
+    """Keep services away from a sink while a start key is put into it.
+
+    Raises
+    ------
+    KeySinkError
+        If one holds it, with what to do.
+    """
+    why = (
+        "a service holds it; end the programs at both ends, load the start key at "
+        "both, and start them again"
+    )
+    with _held(sink, why):
+        yield
+
+
+@contextmanager
+def _held(sink: Path, why: str) -> Iterator[None]:
+    handle = _locked(sink, why)
     try:
         yield
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def require_no_service(sink: Path) -> None:
-    """Refuse to go on while a service holds a sink.
-
-    Raises
-    ------
-    KeySinkError
-        With what to do.
-    """
-    handle = _locked(
-        sink,
-        "a service holds it; end the programs at both ends, load the start key at "
-        "both, and start them again",
-    )
-    if handle is not None:
-        os.close(handle)
 
 
 def _locked(sink: Path, why: str) -> int | None:
