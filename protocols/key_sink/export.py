@@ -193,8 +193,11 @@ class ExportStore:
         places = [at for request in requests for at in request]
         tags = dict.fromkeys(at.block_tag for at in places)
         entry_of = {tag: self._entry(tag) for tag in tags}
-        parts = [self._part(entry_of[at.block_tag], at) for at in places]
-        _check_apart(parts)
+        parts = [_part(entry_of[at.block_tag], at) for at in places]
+        if len(requests) == 1:
+            # What several name that went out before is refused by the database, too:
+            # then each of them is asked for alone, and told why.
+            self._check_unspent(parts)
         spent = spending.release(self._sink.db, parts, "fetched for export")
         packed, begin, keys = spent.packed, 0, []
         for at in places:
@@ -207,14 +210,15 @@ class ExportStore:
         rest = iter(keys)
         return [(list(islice(rest, len(one))), ends_block) for one in requests]
 
-    def _part(self, entry: KeyEntry, at: KeyPosition) -> Part:
-        """Return where in its block a key lies that was not handed out."""
-        start, count = 8 * at.first_byte, 8 * at.n_bytes
-        if at.first_byte < 0 or start + count > entry.n_bits:
-            raise UnknownKey(f"key export: {at} lies outside its block")
-        if spending.is_released(self._sink.db, entry, start, count):
-            raise UnknownKey(f"key export: {at} was handed out before")
-        return entry, start, count
+    def _check_unspent(self, parts: Parts) -> None:
+        """Refuse what was handed out before, or is named twice."""
+        _check_apart(parts)
+        for entry, start, count in parts:
+            if spending.is_released(self._sink.db, entry, start, count):
+                raise UnknownKey(
+                    f"key export: byte {start // 8} of block {entry.identifier} was "
+                    "handed out before"
+                )
 
     def _entry(self, tag: int) -> KeyEntry:
         where = "b.tag=? AND b.purpose=? AND b.direction=?"
@@ -278,6 +282,14 @@ def _check_bounds(n_keys: int, n_bytes: int) -> None:
             f"key export: {n_keys} keys of {n_bytes} bytes asked for, at most "
             f"{MAX_KEYS} of {MAX_KEY_BYTES}"
         )
+
+
+def _part(entry: KeyEntry, at: KeyPosition) -> Part:
+    """Return where in its block a key lies."""
+    start, count = 8 * at.first_byte, 8 * at.n_bytes
+    if at.first_byte < 0 or start + count > entry.n_bits:
+        raise UnknownKey(f"key export: {at} lies outside its block")
+    return entry, start, count
 
 
 def _check_apart(parts: Parts) -> None:

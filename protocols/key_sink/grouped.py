@@ -82,8 +82,8 @@ class GroupCommit(Generic[Question, Reply]):
 
     def _commit(self, batch: list[_Job[Question, Reply]]) -> None:
         try:
-            with self._db.transaction():
-                if len(batch) == 1 or not self._together(batch):
+            if not self._together(batch):
+                with self._db.transaction():
                     for job in batch:
                         self._alone(job)
         except BaseException as error:
@@ -101,8 +101,9 @@ class GroupCommit(Generic[Question, Reply]):
         try:
             with self._db.transaction():
                 replies = self._work([job.question for job in batch])
-        except KeySinkError:
-            return False
+        except KeySinkError as error:
+            batch[0].error = error if len(batch) == 1 else None
+            return len(batch) == 1
         for job, reply in zip(batch, replies, strict=True):
             job.reply = [reply]
         return True

@@ -35,6 +35,8 @@ from scqc.core.records import KeyBlock
 #: Entries that are looked at [1]: nearly always the first few of a pool will do, and
 #: one that nobody draws from has many. Then all.
 _FRONTS = (64, -1)
+#: Rows that one statement inserts [1].
+_ROWS = 64
 
 
 def release(db: Database, parts: Parts, event: str) -> Spent:
@@ -298,11 +300,14 @@ def check_simulated(entry: KeyEntry, allow_simulated: bool) -> None:
 
 
 def _mark(db: Database, entry: KeyEntry, runs: Sequence[material.Run]) -> None:
-    for start, count in runs:
+    now = now_utc()
+    for first in range(0, len(runs), _ROWS):
+        some = runs[first : first + _ROWS]
+        places = ",".join(["(?,?,?,?)"] * len(some))
         db.execute(
             "INSERT INTO releases (serial, start_bit, n_bits, released_utc) "
-            "VALUES (?,?,?,?)",
-            (entry.serial, start, count, now_utc()),
+            f"VALUES {places}",
+            tuple(value for run in some for value in (entry.serial, *run, now)),
         )
     total = sum(count for _, count in runs)
     ((state,),) = db.rows(
