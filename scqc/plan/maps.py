@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.signal import find_peaks
 
 from scqc.core.settings import Settings
 from scqc.core.units import PLANCK_J_S
@@ -93,6 +92,9 @@ class GasMap(Settings):
 
 def _windows(frequency_hz: Floats, loss_db: Floats) -> list[float]:
     """Return frequencies between lines where least is lost [Hz]."""
+    # A third of the planner's imports, for this one map.
+    from scipy.signal import find_peaks
+
     deepest, _ = find_peaks(-np.log10(loss_db), prominence=_WINDOW_DECADES)
     return [float(frequency_hz[i]) for i in deepest]
 
