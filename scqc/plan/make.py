@@ -29,6 +29,22 @@ _Y: dict[type[Settings], tuple[str, ...]] = {
     ThermalMap: ("thermal_photons",),
     PassPlan: ("key_bits", "classical_bits"),
 }
+#: What a reader of a front must know.
+_NOTES_OF_FRONTS = {
+    "cv": (
+        "every point of the same light has settings of its own, listed with it: error "
+        "rate, modulation, uses given up; every key beside divided data has the best "
+        "modulation; what was set stays",
+        "divided transmission sends the same alphabet of data; a larger alphabet would "
+        "carry more bits per use",
+    ),
+    "dv": (
+        "every point of the same light has intensities and shares of its own, listed "
+        "with it; what was set stays",
+        "divided in time: slots of the most payload beside slots of the most key; the "
+        "payload is padded and costs as much key as it carries",
+    ),
+}
 
 
 def make_plan(name: str, changes: Sequence[str] = ()) -> Plan:
@@ -59,7 +75,7 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
     Parameters
     ----------
     name : str
-        Of a preset with the Gaussian scheme.
+        Of a preset with a sweep.
     changes : sequence of str
         ``key=value``; also of `scqc.plan.coexistence.Coexistence`.
     value : float
@@ -82,13 +98,9 @@ def make_front(name: str, changes: Sequence[str], value: float) -> Plan:
         raise TypeError(f"{name}: {type(settings).__name__} has no front")
     at = settings.at(value)
     sizes = [n for n in settings.block_sizes if n]
-    made = fronts(at, value, max(sizes, default=0.0))
+    made = fronts(at, value, max(sizes, default=0.0), given)
     known = _as_changed(PRESETS[name], at, given)
-    notes = (
-        *known.notes,
-        "divided transmission sends the same alphabet of data; a larger alphabet would "
-        "carry more bits per use",
-    )
+    notes = (*known.notes, *_NOTES_OF_FRONTS[at.scheme.kind])
     title = f"{known.title}: data against key"
     plan = Plan(name, title, assumptions(at, preset, given), made, notes)
     if plan.has_key:

@@ -1,20 +1,15 @@
 """The best settings at every point: modulation, intensities, shares, apertures.
 
-All points are searched at once, each from the best of many starts: what the scenario
-has, the middle of all bounds, and points spread evenly between them. From there one
-variable after the other is moved; then all of them once more as far as the round has
-moved them together (Hooke and Jeeves, J. ACM 8, 212 (1961)); then all of them to places
-spread evenly around, as intensities and shares form ridges. The steps become finer.
-
-The objective is the key; without any, what is nearest to one: the missing bits beside
-those that the eavesdropper has, or beside the clicks. In bits alone, less light would
-always be nearer.
+All points are searched at once (`scqc.plan.search`), from what the scenario has and
+from all over the bounds. The objective is the key; without any, what is nearest to
+one: the missing bits beside those that the eavesdropper has, or beside the clicks. In
+bits alone, less light would always be nearer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,19 +21,8 @@ from scqc.plan.outside import answered
 from scqc.plan.passes import PassPlan
 from scqc.plan.records import Floats
 from scqc.plan.scenario import Scenario, block_label
+from scqc.plan.search import Search
 
-#: Starts per variable, spread evenly, besides the scenario's own.
-_SPREAD = 16
-#: Steps of the rounds, as shares of the bounds, and what of a step is tried.
-_STEPS = 0.25 * 0.75 ** np.arange(13)
-_PARTS = np.array([-1.0, -0.5, 0.5, 1.0])
-#: How often the movement of a round is repeated.
-_REPEATS = np.array([1.0, 2.0])
-#: Places per variable around the best, at which all of them change.
-_AROUND = 8
-#: Measured codes have rates on a grid, so the key has teeth: combs that find the tip
-#: of the highest one, as half-widths [share of the bounds] and tries.
-_COMBS = ((0.04, 33), (0.0025, 17))
 #: Of candidates that no model answers for.
 _WORST = -1e300
 #: Nothing is compared with less [bit per use].
@@ -170,89 +154,31 @@ def _best(
     size: float,
     variables: Sequence[str],
 ) -> tuple[dict[str, Floats], Floats]:
-    search = _Search(scenario, points, size, tuple(variables))
-    search.start()
-    d = len(variables)
-    around = 2.0 * _spread(_STEPS.size * _AROUND * d, d) - 1.0
-    for step, places in zip(_STEPS, np.split(around, _STEPS.size), strict=True):
-        before = search.shares
-        search.move_each(step * _PARTS)
-        search.move_on(search.shares - before)
-        if d > 1:
-            search.move_all(step * places)
+    def merit_of(shares: Floats) -> Floats:
+        named = dict(zip(variables, np.moveaxis(shares, 1, 0), strict=True))
+        return _balances(scenario, points, size, named)[1]
+
+    n = next(iter(points.values())).size
+    search = Search(merit_of, own_shares(scenario, variables), n)
+    search.run()
     if getattr(scenario.scheme, "beta", 0.0) is None:
-        for width, tries in _COMBS:
-            search.move_each(np.linspace(-width, width, tries))
-    return search.values, search.balance_bits
+        # Measured codes have rates on a grid, so the key has teeth.
+        search.comb()
+    best = dict(zip(variables, search.shares, strict=True))
+    last = {name: share[np.newaxis] for name, share in best.items()}
+    return values_at(best), _balances(scenario, points, size, last)[0][0]
 
 
-class _Search:
-    """The best settings so far, of all points at once.
+def own_shares(scenario: Scenario, variables: Sequence[str]) -> Floats:
+    """Return where a scenario's own settings are, shape (variables,) [1].
 
     Parameters
     ----------
     scenario : Scenario
-    points : dict of str to ndarray, shape (n,), float64 [unit of the field]
-    size : float
-        Of a block; 0 is endless.
-    variables : tuple of str
+    variables : sequence of str
         Keys of `RANGES`.
     """
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        points: dict[str, Floats],
-        size: float,
-        variables: tuple[str, ...],
-    ) -> None:
-        self._scenario, self._points, self._size = scenario, points, size
-        self._variables = variables
-        n = next(iter(points.values())).size
-        #: Shape (variables, n): shares of the ranges.
-        self.shares = np.full((len(variables), n), 0.5)
-        self.balance_bits = np.full(n, _WORST)
-        self._merit = np.full(n, 2.0 * _WORST)
-
-    @property
-    def values(self) -> dict[str, Floats]:
-        """The settings, shape (n,) [unit of the variable]."""
-        return _values(dict(zip(self._variables, self.shares, strict=True)))
-
-    def start(self) -> None:
-        """Try the scenario's own settings, the middle, and points between the ends."""
-        d = len(self._variables)
-        own = [_own_share(self._scenario, name) for name in self._variables]
-        starts = np.vstack([own, np.full(d, 0.5), _spread(_SPREAD * d, d)])
-        self._try(np.repeat(starts[:, :, np.newaxis], self.shares.shape[1], axis=2))
-
-    def move_each(self, steps: Floats) -> None:
-        """Move one variable after the other by each of the steps, shape (m,) [1]."""
-        for i in range(len(self._variables)):
-            tried = np.repeat(self.shares[np.newaxis], steps.size, axis=0)
-            tried[:, i] += steps[:, np.newaxis]
-            self._try(tried)
-
-    def move_on(self, moved: Floats) -> None:
-        """Repeat a movement, shape (variables, n) [1], where there was one."""
-        if np.any(moved):
-            self._try(self.shares + _REPEATS[:, np.newaxis, np.newaxis] * moved)
-
-    def move_all(self, steps: Floats) -> None:
-        """Move all variables at once, by each of the steps, shape (m, variables)."""
-        self._try(self.shares + steps[:, :, np.newaxis])
-
-    def _try(self, tried: Floats) -> None:
-        """Take what is better of candidates, shape (m, variables, n)."""
-        tried = np.clip(tried, 0.0, 1.0)
-        named = dict(zip(self._variables, np.moveaxis(tried, 1, 0), strict=True))
-        bits, merit = _balances(self._scenario, self._points, self._size, named)
-        top = np.argmax(merit, axis=0)[np.newaxis]
-        better = np.take_along_axis(merit, top, axis=0)[0] > self._merit
-        found = np.take_along_axis(tried, top[:, np.newaxis], axis=0)[0]
-        self.shares = np.where(better, found, self.shares)
-        for kept, new in ((self._merit, merit), (self.balance_bits, bits)):
-            kept[better] = np.take_along_axis(new, top, axis=0)[0][better]
+    return np.array([_own_share(scenario, name) for name in variables])
 
 
 def _own_share(scenario: Scenario, name: str) -> float:
@@ -260,20 +186,14 @@ def _own_share(scenario: Scenario, name: str) -> float:
     return RANGES[name].share_of(float(getattr(getattr(scenario, part), field)))
 
 
-def _spread(n: int, dimensions: int) -> Floats:
-    """Return points spread evenly in the unit cube, shape (n, dimensions) [1].
+def values_at(shares: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return settings for shares of their ranges; decoys stay below signals.
 
-    The additive recurrence of the generalised golden ratio: x^(d + 1) = x + 1.
+    Parameters
+    ----------
+    shares : mapping of str to ndarray, shape (...), float64 [1]
+        By name.
     """
-    ratio = 2.0
-    for _ in range(64):
-        ratio = (1.0 + ratio) ** (1.0 / (dimensions + 1))
-    steps = ratio ** -np.arange(1.0, dimensions + 1.0)
-    return np.asarray((0.5 + np.outer(np.arange(1.0, n + 1.0), steps)) % 1.0)
-
-
-def _values(shares: dict[str, Floats]) -> dict[str, Floats]:
-    """Return settings for shares of their ranges; decoys stay below signals."""
     values = {name: RANGES[name].at(share) for name, share in shares.items()}
     signal, decoy = "scheme.signal_photons", "scheme.decoy_photons"
     if signal in values and decoy in values:
@@ -296,7 +216,7 @@ def _balances(
     """
     shape = next(iter(shares.values())).shape
     arrays = {k: np.broadcast_to(v, shape) for k, v in points.items()}
-    flat = {k: np.array(v).ravel() for k, v in (arrays | _values(shares)).items()}
+    flat = {k: np.array(v).ravel() for k, v in (arrays | values_at(shares)).items()}
 
     def some(part: slice) -> Floats:
         inside = {name: values[part] for name, values in flat.items()}

@@ -1,12 +1,13 @@
 """Data and key on the same light, or divided: fronts of what both can be.
 
-The simultaneous front varies the raw bit error rate, and with it the displacement
-and the rate that a code can have. The divided alternatives give a share of the same
-uses to each; what the data's light does to the key, `scqc.plan.coexistence` says.
+The divided alternatives give a share of the same uses to each; what the data's light
+does to the key, `scqc.plan.coexistence` says, and what the same light can do,
+`scqc.plan.together`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -23,82 +24,119 @@ from protocols.security.displacement import psk_capacity
 from scqc.core.errors import ConfigProblem, PlanSettingsError
 from scqc.plan.coexistence import Beside, FrontScenario, own_band, own_carrier
 from scqc.plan.evaluate import evaluate_points
-from scqc.plan.records import Curve, Floats
+from scqc.plan.records import Curve
 from scqc.plan.scenario import Scenario, block_label
-from scqc.plan.scheme_settings import CvScheme
+from scqc.plan.scheme_settings import CvScheme, DvScheme
+from scqc.plan.together import (
+    Front,
+    best_key_alone,
+    bits_of_axes,
+    gaussian_front,
+    pulses_front,
+    without_data,
+)
 
-_BERS = np.geomspace(1e-6, 0.25, 61)
 _SHARES = np.linspace(0.0, 1.0, 51)
 #: Modulation of data without a key; none at all has no signal-to-noise ratio [SNU].
 _HARDLY_SNU = 1e-9
 
 
 def fronts(
-    scenario: FrontScenario, value: float, block_size: float
+    scenario: FrontScenario, value: float, block_size: float, fixed: Set[str]
 ) -> tuple[Curve, ...]:
     """Return the fronts at one point of a scenario's sweep.
 
     Parameters
     ----------
     scenario : FrontScenario
-        Of the Gaussian scheme.
+        Displaced, or of weak pulses.
     value : float
         Of the swept variable.
     block_size : float
         0 is endless.
+    fixed : set of str
+        Dotted names of settings that keep their value along the fronts.
 
     Returns
     -------
     tuple of Curve
-        ``simultaneous``, ``time``, ``wavelength``, ``frequency``; the first says by
-        how much key it is ahead of the best division, the others what of the data's
-        light is seen by the key.
+        ``simultaneous``, ``time`` and, of Gaussian states, ``wavelength`` and
+        ``frequency``; the first says by how much key it is ahead of the best division,
+        the others what of the data's light is seen by the key.
 
     Raises
     ------
     PlanSettingsError
-        If the scheme is not Gaussian, or not displaced.
+        If the scheme is Gaussian and not displaced.
     ModelRangeError
         Where a model does not hold.
     """
-    scheme, costs = scenario.scheme, scenario.coexistence
-    if not isinstance(scheme, CvScheme) or scheme.psk == "none":
-        limit = (
-            "a front needs cv with bpsk or qpsk; a key beside a classical channel in "
-            "fibre, of any scheme: --set neighbour_dbm=..."
-        )
-        problem = ConfigProblem("plan", "scheme", "kind", scheme.kind, limit)
-        raise PlanSettingsError([problem])
-    together = _together(scenario, value, block_size)
-    axes = 2.0 if scheme.psk == "qpsk" else 1.0
-    ber = np.array(costs.data_raw_ber)
-    bits = float(axes * costs.code_efficiency * psk_capacity(ber))
-    made = [_curve("simultaneous", together, {"block": block_label(block_size)})]
-    others = []
-    for division, beside in _divisions(scenario, value).items():
-        stray = beside.stray(division)
-        key, added = _key_beside(scenario, value, block_size, stray["stray_photons"])
-        guard = getattr(costs, f"guard_{division}")
-        point = divided(Shares(division, _SHARES, guard), bits, key)
-        others.append(point)
-        known = stray | {"added_noise_snu": added, "key_alone_bits_per_use": key}
-        if np.isfinite(beside.launch_dbm):
-            known["launch_dbm"] = beside.launch_dbm
-        made.append(_curve(division, point, known))
+    scheme = scenario.scheme
+    if isinstance(scheme, DvScheme):
+        together = pulses_front(scenario, value, block_size, fixed)
+        others = {"time": _slots_divided(scenario, together)}
+    else:
+        if scheme.psk == "none":
+            limit = "a front needs data: psk=bpsk or qpsk"
+            problem = ConfigProblem("plan", "scheme", "psk", scheme.psk, limit)
+            raise PlanSettingsError([problem])
+        together = gaussian_front(scenario, value, block_size, fixed)
+        others = dict(_divided(scenario, scheme, (value, block_size, fixed)))
+    known: dict[str, Any] = {"block": block_label(block_size)}
+    known |= _ahead(together, [front for front, _ in others.values()])
+    return tuple(
+        _curve(name, front, derived, scheme.kind)
+        for name, (front, derived) in {
+            "simultaneous": (together, known),
+            **others,
+        }.items()
+    )
+
+
+def _ahead(together: Front, others: Sequence[Front]) -> dict[str, Any]:
+    """Return by how much key the same light is ahead of all divisions, and where."""
     every = Point(
-        np.concatenate([p.classical_bits for p in others]),
-        np.concatenate([p.key_bits for p in others]),
+        np.concatenate([front.data_bits for front in others]),
+        np.concatenate([front.key_bits for front in others]),
     )
     gains = [
         advantage(Point(c, k), every)
-        for c, k in zip(together.classical_bits, together.key_bits, strict=True)
+        for c, k in zip(together.data_bits, together.key_bits, strict=True)
     ]
     best = int(np.argmax(gains))
-    made[0].derived.update(
-        advantage_bits_per_use=float(gains[best]),
-        advantage_at_classical_bits_per_use=float(together.classical_bits[best]),
-    )
-    return tuple(made)
+    return {
+        "advantage_bits_per_use": float(gains[best]),
+        "advantage_at_classical_bits_per_use": float(together.data_bits[best]),
+    }
+
+
+def _slots_divided(
+    scenario: FrontScenario, together: Front
+) -> tuple[Front, dict[str, Any]]:
+    """Return slots of the best payload beside slots of the best key."""
+    key = float(np.max(together.key_bits))
+    shares = Shares("time", _SHARES, scenario.coexistence.guard_time)
+    point = divided(shares, float(np.max(together.data_bits)), key)
+    front = Front(point.classical_bits, point.key_bits, {})
+    return front, {"key_alone_bits_per_use": key}
+
+
+def _divided(
+    scenario: FrontScenario, scheme: CvScheme, at: tuple[float, float, Set[str]]
+) -> Iterator[tuple[str, tuple[Front, dict[str, Any]]]]:
+    """Yield what each division of a Gaussian link gives, and what it is made of."""
+    costs, value = scenario.coexistence, at[0]
+    capacity = psk_capacity(np.array(costs.data_raw_ber))
+    bits = float(bits_of_axes(scheme) * costs.code_efficiency * capacity)
+    for division, beside in _divisions(scenario, value).items():
+        stray = beside.stray(division)
+        key, added = _key_beside(scenario, at, stray["stray_photons"])
+        guard = getattr(costs, f"guard_{division}")
+        point = divided(Shares(division, _SHARES, guard), bits, key)
+        known = stray | {"added_noise_snu": added, "key_alone_bits_per_use": key}
+        if np.isfinite(beside.launch_dbm):
+            known["launch_dbm"] = beside.launch_dbm
+        yield division, (Front(point.classical_bits, point.key_bits, {}), known)
 
 
 def _divisions(scenario: FrontScenario, value: float) -> dict[Division, Beside]:
@@ -111,7 +149,7 @@ def _divisions(scenario: FrontScenario, value: float) -> dict[Division, Beside]:
     }
     # One strength for all of the fading, as on a carrier of its own.
     steady = scenario.scheme.model_copy(update={"fading": "mean"})
-    plain = _uncoded(scenario.model_copy(update={"scheme": steady}))
+    plain = without_data(scenario.model_copy(update={"scheme": steady}))
     found = evaluate_points(plain, points, (0.0,))
     photons = float(found.columns["photons_per_use"][0])
     same = own_band(costs, photons, float(found.channel.transmittance[0]))
@@ -122,34 +160,14 @@ def _divisions(scenario: FrontScenario, value: float) -> dict[Division, Beside]:
     }
 
 
-def _together(scenario: FrontScenario, value: float, block_size: float) -> Point:
-    """Return data and key on the same light, over the raw bit error rate."""
-    points = {
-        "scheme.target_raw_ber": _BERS,
-        scenario.sweep.variable: np.full(_BERS.size, value),
-    }
-    found = evaluate_points(_uncoded(scenario), points, (block_size,))
-    scheme, costs = scenario.scheme, scenario.coexistence
-    axes = 2.0 if isinstance(scheme, CvScheme) and scheme.psk == "qpsk" else 1.0
-    bits = axes * costs.code_efficiency * psk_capacity(_BERS)
-    # In the deepest fades neither data nor key come through.
-    bits = bits * found.columns["decoded_share"]
-    return Point(bits, np.maximum(found.balance_bits[block_size], 0.0))
-
-
-def _uncoded(scenario: Scenario) -> Scenario:
-    """Return a scenario whose payload is not asked for: it has no rate of a code."""
-    scheme = scenario.scheme.model_copy(update={"classical_rate": "information"})
-    return scenario.model_copy(update={"scheme": scheme})
-
-
 def _key_beside(
-    scenario: Scenario, value: float, block_size: float, stray_photons: float
+    scenario: Scenario, at: tuple[float, float, Set[str]], stray_photons: float
 ) -> tuple[float, float]:
     """Return the key without data, and what the stray light of data adds to its noise.
 
     Bits per use, and SNU at the channel's input.
     """
+    value, block_size, fixed = at
     keyed = scenario.scheme.model_copy(update={"psk": "none"})
     plain = scenario.model_copy(update={"scheme": keyed})
     point = {scenario.sweep.variable: np.array([value])}
@@ -160,18 +178,19 @@ def _key_beside(
     # At Bob, where it is as strong in a fade as without: not in proportion to T.
     floor = known["noise_bob_snu"] + 2.0 * known["efficiency"] * stray_photons
     noisy = point | {"scheme.noise_bob_snu": np.array([floor])}
-    found = evaluate_points(plain, noisy, (block_size,))
+    found = best_key_alone(plain, noisy, block_size, fixed)
     added = 2.0 * stray_photons / float(found.channel.transmittance[0])
     return float(found.balance_bits[block_size][0]), added
 
 
-def _curve(label: str, point: Point, derived: dict[str, Any]) -> Curve:
-    classical: Floats = np.asarray(point.classical_bits, dtype=np.float64)
-    key: Floats = np.asarray(point.key_bits, dtype=np.float64)
-    front = pareto_front(classical, key)
-    order = np.argsort(classical[front])
+def _curve(label: str, front: Front, derived: dict[str, Any], kind: str) -> Curve:
+    x = "payload_bits_per_use" if kind == "dv" else "classical_bits_per_use"
+    order = pareto_front(front.data_bits, front.key_bits)
+    rising = np.argsort(front.data_bits[order])
     arrays = {
-        "classical_bits_per_use": classical[front][order],
-        "key_bits_per_use": key[front][order],
+        x: front.data_bits[order][rising],
+        "key_bits_per_use": front.key_bits[order][rising],
     }
-    return Curve(label, "classical_bits_per_use", arrays, dict(derived))
+    for name, values in front.settings.items():
+        arrays[name.rpartition(".")[2]] = values[order][rising]
+    return Curve(label, x, arrays, derived)

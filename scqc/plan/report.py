@@ -6,7 +6,7 @@ that forbids them. All text is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,41 @@ def verdict(plan: Plan) -> str:
             f"{plan.title}; {total['passes_with_key']} of {total['passes']} passes "
             f"with a key, {total['key_bits_per_day']:.4g} bit a day."
         )
+    if plan.y[0].startswith("secure_"):
+        return f"{plan.title}; {'; '.join(map(_farthest, plan.curves))}."
     if plan.y[0] != "key_bits_per_use":
         return f"{plan.title}."
     ends = [f"{curve.label}: {_reach(curve)}" for curve in plan.curves]
-    return f"{plan.title}; {'; '.join(ends)}."
+    return f"{plan.title}; {'; '.join([*ends, *_ahead(plan.curves[0])])}."
+
+
+def _farthest(curve: Curve) -> str:
+    """Say where a key reaches farthest."""
+    name = next(n for n in curve.arrays if n.startswith("secure_"))
+    x, ends = curve.arrays[curve.x], curve.arrays[name]
+    if not np.any(ends > 0.0):
+        return f"{curve.label}: no key"
+    best = int(np.nanargmax(ends))
+    beyond = " and beyond" if curve.arrays["beyond_sweep"][best] > 0.0 else ""
+    return (
+        f"{curve.label}: farthest at {curve.x} = {x[best]:.4g}, {said(name)} "
+        f"{ends[best]:.4g}{beyond}"
+    )
+
+
+def _ahead(curve: Curve) -> Iterator[str]:
+    """Say which of both is better, the same light or light divided, for a front."""
+    if "advantage_bits_per_use" not in curve.derived:
+        return
+    gain = curve.derived["advantage_bits_per_use"]
+    at = curve.derived["advantage_at_classical_bits_per_use"]
+    if gain > 0.0:
+        yield (
+            f"at {at:.4g} bit of data per use the same light gives {gain:.4g} bit more "
+            "key than any division"
+        )
+    else:
+        yield "at no rate of data does the same light give more key than a division"
 
 
 def _reach(curve: Curve) -> str:

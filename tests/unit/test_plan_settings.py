@@ -9,11 +9,11 @@ import pytest
 from scqc import cli
 from scqc.core.errors import ModelRangeError, PlanSettingsError
 from scqc.plan import advice, cv_blocks
-from scqc.plan.make import make_front, make_plan
+from scqc.plan.make import make_plan
 from scqc.plan.overrides import settings_of
 from scqc.plan.passes import PassPlan
 from scqc.plan.presets import PRESETS
-from scqc.plan.report import page, verdict
+from scqc.plan.report import page
 
 FAST = {"pass-cv": ["hours=7"], "pass-dv": ["hours=7"], "review-fig4": ["fast=true"]}
 FEW = ["points=9"]
@@ -187,23 +187,6 @@ def test_what_a_bin_hides_costs_key():
         (total, *_), _ = settings.curves()
         keys.append(total.derived["key_bits_per_day"])
     assert 0.0 <= keys[0] < keys[1]
-
-
-def test_front_beside_divided_light():
-    plan = make_front("fiber-metro", [], 10.0)
-    assert "simultaneous: up to" in verdict(plan)
-    together, *divided = plan.curves
-    assert [c.label for c in divided] == ["time", "wavelength", "frequency"]
-    assert together.derived["advantage_bits_per_use"] > 0.0
-    for curve in plan.curves:
-        data, key = (
-            curve.arrays[n] for n in ("classical_bits_per_use", "key_bits_per_use")
-        )
-        # A front: more of the one is less of the other.
-        assert np.all(np.diff(data) > 0.0)
-        assert np.all(np.diff(key) < 0.0)
-    with pytest.raises(PlanSettingsError, match="cv with bpsk or qpsk"):
-        make_front("satellite-dv", [], 500.0)
 
 
 def test_a_pass_is_one_block_and_less_than_its_endless_sum():
