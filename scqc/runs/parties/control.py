@@ -22,6 +22,7 @@ from scqc.core.errors import CaptureError, PeerError, ScqcError
 from scqc.runs.outcome import exit_code
 
 SOCKET_NAME = "control.sock"
+_UNNAMED = ".control"
 _MAX_LINE = 1 << 16
 _TIMEOUT_S = 10.0
 #: Threads that answer [1]: who asks and then says nothing holds one until the time-out.
@@ -51,9 +52,12 @@ class ControlServer:
         require_alone(home)
         try:
             home.chmod(0o700)
-            self.path.unlink(missing_ok=True)
-            self._server = _Server(str(_near(self.path)), _handler(handle))
-            self.path.chmod(0o600)
+            # Who sees the socket may ask: it gets its name once somebody listens.
+            unnamed = home / _UNNAMED
+            unnamed.unlink(missing_ok=True)
+            self._server = _Server(str(_near(unnamed)), _handler(handle))
+            unnamed.chmod(0o600)
+            unnamed.replace(self.path)
         except OSError as error:
             raise PeerError(f"{self.path}: control socket: {error}") from error
         self._thread = threading.Thread(
