@@ -5,11 +5,13 @@ from pathlib import Path
 
 import hw_kit
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes is no property of the code: the first one compiles,
-# and the machine may be busy.
-settings.register_profile("scqc", deadline=None)
+# How long an example takes, or takes to be drawn, is no property of the code: the
+# first one compiles, and the machine may be busy.
+settings.register_profile(
+    "scqc", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("scqc")
 
 # Fixtures that make a bench in the test's own process cheap.

@@ -213,7 +213,7 @@ class Client:
     """A SAE with one connection that is kept."""
 
     def __init__(self, address, context):
-        self.link = http.client.HTTPSConnection(*address, context=context, timeout=20)
+        self.link = http.client.HTTPSConnection(*address, context=context, timeout=60)
 
     def ask(self, method, target, body=None, headers=()):
         raw = json.dumps(body).encode() if isinstance(body, dict) else body

@@ -623,15 +623,19 @@ def held():
 
 
 def left_over(before):
-    """Return the threads and files that were not there before."""
-    for collect in (lambda: None, gc.collect):
-        # Collecting takes long, and is needed for cycles alone.
-        collect()
+    """Return the threads and files that were not there before, and stay.
+
+    Threads that close what hung are waited for by nobody.
+    """
+    end_s = time.monotonic() + PATIENT_S
+    while True:
         threads, files = held()
         found = (threads - before[0]) | (files - before[1])
-        if not found:
-            break
-    return found
+        if not found or time.monotonic() > end_s:
+            return found
+        # Takes long, and is needed for cycles alone.
+        gc.collect()
+        time.sleep(0.02)
 
 
 def in_time(cell, outcome):

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from driver.bench import Bench
+from driver.guard import Supervision
 from driver.settings import InstrumentSettings
 from scqc.runs.lab_config import load_config
+from scqc.runs.parties.opened import COMPUTING_HANG_S
 
 HW = "hw:"
 #: Calls that may let light out, or do when their first argument is true or above 0.
@@ -47,7 +49,9 @@ class Choice:
         """Return the bench, open; it stays so until the tests are over."""
         if self.bench is None:
             config = self.config
-            bench = Bench(config.instruments, config.wiring, config.safety)
+            # Tests compute beside their instruments, as services do.
+            watch = Supervision(hang_s=COMPUTING_HANG_S)
+            bench = Bench(config.instruments, config.wiring, config.safety, watch)
             self.bench = bench.__enter__()
             if not self.allow_light:
                 for name, settings in self.instruments.items():

@@ -18,7 +18,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -34,7 +33,7 @@ from protocols.messages.light import BlockTaken, Done
 from protocols.messages.photon import Detections, DirectWord, Reveal
 from protocols.messages.wire import TranscriptTag
 from protocols.schemes.party import Party
-from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE
+from protocols.schemes.transcript import ALICE_TO_BOB, BOB_TO_ALICE, PublicChannel
 from scqc.core.errors import PeerError, ScqcError
 from scqc.core.rng import SystemEntropy
 from scqc.runs.lab_config import load_config
@@ -52,6 +51,7 @@ from scqc.runs.parties.service import Place
 from scqc.runs.parties.status import Status
 from scqc.runs.photon.pads import JournaledPads
 from scqc.runs.sinks import open_sink
+from sim_backends.wire.zmq_tagger import free_ports
 
 CONFIG = Path(__file__).parents[1] / "lab_configs/dv_quick.toml"
 SENDS = {"alice": ALICE_TO_BOB, "bob": BOB_TO_ALICE}
@@ -75,7 +75,8 @@ def key_of(name):
 class ToyAlice(Party):
     def __init__(self, name, payload, pads, keys, opening):
         ways = (ALICE_TO_BOB, BOB_TO_ALICE)
-        super().__init__("alice", name.link, ways, keys, Detections, opening)
+        channel = PublicChannel(name.link, keys, opening)
+        super().__init__("alice", channel, ways, Detections)
         self.name, self.payload, self._pads = name, payload, pads
         self._key, self._secret_bits = key_of(name), KEY_BITS
         self.epsilon, self.delivered = 1e-10, False
@@ -98,7 +99,8 @@ class ToyAlice(Party):
 class ToyBob(Party):
     def __init__(self, name, pads, keys, opening):
         ways = (BOB_TO_ALICE, ALICE_TO_BOB)
-        super().__init__("bob", name.link, ways, keys, DirectWord, opening)
+        channel = PublicChannel(name.link, keys, opening)
+        super().__init__("bob", channel, ways, DirectWord)
         self.name, self._pads, self.payload = name, pads, b""
         self._key, self._secret_bits = key_of(name), KEY_BITS
         self.epsilon = 1e-10
@@ -361,9 +363,7 @@ class Lab:
     def __init__(self, folder):
         self.folder, self.over = folder, folder / "over"
         folder.mkdir(parents=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_ports(1)
         text = CONFIG.read_text().replace(
             "start_pad_bits = 65_536", "start_pad_bits = 65_536\nmessage_share = 0.05"
         )

@@ -20,7 +20,7 @@ from scqc.core.rng import SystemEntropy
 from scqc.runs.parties.control import tell
 from scqc.runs.parties.curve import write_link_files
 
-START_S = 60.0
+START_S = 150.0
 
 
 class Programs:
@@ -97,7 +97,7 @@ class Programs:
         for name, process in list(self.running.items()):
             process.terminate()
             try:
-                process.wait(20.0)
+                process.wait(60.0)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

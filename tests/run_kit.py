@@ -19,7 +19,7 @@ CONFIGS = HOME / "lab_configs"
 PAYLOAD = bytes(range(256)) * 40
 
 
-def scqc(*arguments, timeout=120, **options):
+def scqc(*arguments, timeout=500, **options):
     """Run the command line; return the finished process."""
     command = [sys.executable, "-m", "scqc.cli", *map(str, arguments)]
     return subprocess.run(
@@ -37,7 +37,7 @@ def scqc_here(*arguments):
 
 def _read_all(endpoint):
     host, port = endpoint.removeprefix("tcp://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10.0) as link:
+    with socket.create_connection((host, int(port)), timeout=60.0) as link:
         return b"".join(iter(lambda: link.recv(1 << 20), b""))
 
 

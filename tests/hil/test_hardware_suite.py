@@ -49,7 +49,7 @@ def run_suite(*options):
     """Run part of the suite; return its exit code and what it said."""
     command = (sys.executable, "-m", "pytest", "-rs", "-p", "no:xdist", SUITE)
     done = subprocess.run(
-        [*command, *options], cwd=HOME, capture_output=True, text=True, timeout=100
+        [*command, *options], cwd=HOME, capture_output=True, text=True, timeout=500
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -12,9 +12,11 @@ import delivery_kit as kit
 import pytest
 from cryptography.exceptions import InvalidTag
 from delivery_kit import A1, B1, B2
+from patience_kit import PATIENT_S, until
 
 from protocols.delivery.service import KeyDelivery
 from scqc.runs.delivery.certificates import init_certificates
+from sim_backends.wire.zmq_tagger import free_ports
 
 pytestmark = pytest.mark.hil
 EXAMPLE = Path(__file__).parents[2] / "examples/key_peers.py"
@@ -46,20 +48,21 @@ def urls(tmp_path_factory):
 
 def test_a_message_arrives(peers, urls, capsys):
     folder, at_alice, at_bob = urls
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_ports(1))
     listening = [str(folder), "listen", B1, at_bob, A1, port]
     listener = threading.Thread(target=peers.main, args=(listening,))
     listener.start()
     sending = [str(folder), "send", A1, at_alice, B1, port, "Hello, Bob"]
-    for _ in range(200):
+
+    def is_sent():
         try:
             peers.main(sending)
         except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            break
-    listener.join(30)
+            return False
+        return True
+
+    until(is_sent)
+    listener.join(PATIENT_S)
     assert capsys.readouterr().out == "Hello, Bob\n"
 
 
@@ -82,7 +85,7 @@ def exchange(peers, urls):
             try:
                 return peers.receive(receiver, A1, listener)
             finally:
-                sent.exception(30)
+                sent.exception(PATIENT_S)
 
     return exchanged
 
