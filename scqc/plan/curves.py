@@ -52,6 +52,7 @@ def curves(scenario: Scenario) -> tuple[tuple[Curve, ...], tuple[str, ...]]:
             "transmittance": found.channel.transmittance,
             "loss_db": found.channel.total_loss_db,
             **{f"loss_{k}_db": v for k, v in found.channel.loss_db.items()},
+            **_refill(found, balance),
         }
         arrays = {name: x} | {n: full(values) for n, values in arrays.items()}
         derived = _derived(scenario, size, x[where], balance)
@@ -121,6 +122,15 @@ def _refusal(scenario: Scenario, value: float) -> str:
 def _columns(found: Evaluated, x: str) -> dict[str, Floats]:
     """Return all columns; none takes the place of the swept variable."""
     return {f"total_{n}" if n == x else n: v for n, v in found.columns.items()}
+
+
+def _refill(found: Evaluated, balance: Floats) -> dict[str, Floats]:
+    """Return what the key gives back of the pad that a message has cost."""
+    payload = found.columns.get("payload_bits_per_use")
+    if payload is None:
+        return {}
+    key, some = np.maximum(balance, 0.0), payload > 0.0
+    return {"refill_share": np.where(some, key / np.where(some, payload, 1.0), 0.0)}
 
 
 def _derived(

@@ -82,6 +82,34 @@ def test_padded_bits_are_sifted_at_both_ends():
         assert payload[0] < z**2 * one["gain_signal"][0]
 
 
+def test_a_payload_drains_the_pad_that_the_key_refills():
+    """Two decoys, vacuum known: Ma et al. 2005, with f = 1.05 and 0.6, 0.2 photons."""
+    published = arrays("review-fig2", "altitude_km=400", "pointing_rad=0")
+    through = 0.2 * published["transmittance"][0]
+    dark, wrong = 2e-4 + 2.4e-6 - 2e-4 * 2.4e-6, 0.01
+
+    def gain(photons):
+        return 1.0 - (1.0 - dark) * math.exp(-through * photons)
+
+    def errors(photons):
+        lit = (1.0 - dark) * -math.expm1(-through * photons)
+        return 0.5 * dark + wrong * lit
+
+    def entropy(p):
+        return -p * math.log2(p) - (1.0 - p) * math.log2(1.0 - p)
+
+    more, less = gain(0.6) * math.exp(0.6), gain(0.2) * math.exp(0.2)
+    single = 0.6 / (0.6 * 0.2 - 0.04) * (less - more / 9.0 - dark * 8.0 / 9.0)
+    flipped = (errors(0.2) * math.exp(0.2) - 0.5 * dark) / (single * 0.2)
+    found = single * 0.6 * math.exp(-0.6) * (1.0 - entropy(flipped))
+    corrected = 1.05 * gain(0.6) * entropy(errors(0.6) / gain(0.6))
+    expected = (found - corrected) / (gain(0.6) - corrected)
+    assert published["refill_share"][0] == pytest.approx(expected, rel=1e-6)
+    # More is spent than is given back.
+    assert 0.0 < expected < 1.0
+    assert "refill_share" not in arrays("fiber-metro", "length_km=5")
+
+
 def test_the_bases_of_a_block_are_matched_at_both_ends(monkeypatch):
     """Of n slots n z^2 are key and n (1 - z)^2 check; the rest do not match."""
     told = []
