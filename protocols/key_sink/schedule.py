@@ -17,6 +17,9 @@ from scqc.core.errors import KeySinkError
 TAG_PAD_BITS = 128
 #: That one block costs in the dearer direction: Alice also confirms the key [bit].
 BLOCK_PAD_BITS = 2 * TAG_PAD_BITS
+#: What two programs leave for greetings [bit]: if the word that confirms a key is lost,
+#: only a greeting makes the key available, and the pad it brings.
+GREETING_RESERVE_BITS = 4 * TAG_PAD_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def plan_block(
     waiting_bits: int,
     blocks_left: int,
     refill_bits: int | None = None,
+    owed_bits: int = 0,
 ) -> BlockPlan:
     """Decide about the next block.
 
@@ -77,6 +81,9 @@ def plan_block(
         This one included [1].
     refill_bits : int, optional
         Fresh pad that the last block gave; unknown before the first [bit].
+    owed_bits : int
+        Authentication pad per direction that greetings and blocks on their way
+        will cost [bit].
 
     Raises
     ------
@@ -84,10 +91,11 @@ def plan_block(
         If the block cannot be authenticated, or no number of the blocks that
         are left lets the sink pad the message.
     """
-    if level.authentication_bits < BLOCK_PAD_BITS:
+    if level.authentication_bits < BLOCK_PAD_BITS + owed_bits:
+        owed = f" beside {owed_bits} for others and greetings" if owed_bits else ""
         raise KeySinkError(
             f"key sink: {level.authentication_bits} bits of authentication pad, a "
-            f"block costs {BLOCK_PAD_BITS} per direction; provision more"
+            f"block costs {BLOCK_PAD_BITS} per direction{owed}; provision more"
         )
     if waiting_bits == 0:
         return BlockPlan("key", 0, "nothing to send")

@@ -245,6 +245,13 @@ def test_without_tags_no_block():
         plan_block(SinkLevel(10**6, 127, 0), 0, 5)
 
 
+def test_pad_that_is_owed_pays_for_no_block():
+    """Blocks on their way have their tags still to pay for, and so have greetings."""
+    assert plan_block(SinkLevel(0, 1024, 0), 0, 5, owed_bits=768).kind == "key"
+    with pytest.raises(KeySinkError, match="beside 768 for others and greetings"):
+        plan_block(SinkLevel(0, 1023, 0), 0, 5, owed_bits=768)
+
+
 @pytest.mark.parametrize(
     ("pad", "reserve", "message", "refill"),
     [(1000, 0, 300, 100), (1000, 0, 300, 0), (100, 0, 90, 80), (50, 0, 90, 80),

@@ -16,6 +16,12 @@ from protocols.key_sink import (
 from protocols.key_sink.check import burn_everything
 from protocols.key_sink.marks import Fate, SinkState
 from protocols.key_sink.resync import MAX_JUMP_BITS, Resync
+from protocols.key_sink.schedule import (
+    BLOCK_PAD_BITS,
+    GREETING_RESERVE_BITS,
+    SinkLevel,
+    plan_block,
+)
 from protocols.key_sink.start_key import decode, draw_start_key, encode, load
 from scqc.core.errors import KeySinkError, PeerError
 from scqc.core.rng import ReplayEntropy, SystemEntropy
@@ -120,6 +126,26 @@ def test_verified_blocks_are_confirmed_if_the_peer_has_them(sinks):
     for sink in sinks:
         assert sink.verified_blocks() == []
         assert sink.available_bits() == 3 * 1024
+
+
+def test_the_last_block_that_is_begun_can_still_be_confirmed(tmp_path):
+    """Its tags are paid, its last word is lost: a greeting brings key, and new pad."""
+    with KeySink(tmp_path / "a.db") as alice, KeySink(tmp_path / "b.db") as bob:
+        least = BLOCK_PAD_BITS + GREETING_RESERVE_BITS
+        provision([alice, bob], least, SystemEntropy())
+        plan_block(SinkLevel(0, least, 0), 0, 1, owed_bits=GREETING_RESERVE_BITS)
+        for direction in (TO_BOB, TO_ALICE):
+            spent = bob.spend(AUTHENTICATION_PURPOSE, direction, BLOCK_PAD_BITS)
+            alice.follow(AUTHENTICATION_PURPOSE, direction, spent.ranges)
+        fresh = [pool_key(1, AUTHENTICATION_PURPOSE, d) for d in (TO_BOB, TO_ALICE)]
+        bob.store(fresh, confirmed=False)
+        alice.store(fresh, confirmed=True)
+        # Three of them are cut short, at one end only.
+        for _ in range(3):
+            bob.spend(AUTHENTICATION_PURPOSE, TO_BOB, 128)
+            bob.spend(AUTHENTICATION_PURPOSE, TO_ALICE, 128)
+        meet(alice, bob)
+        assert state_of(bob, 1) == [State.AVAILABLE] * 2
 
 
 def test_what_only_one_end_has_is_given_up_for_ever(sinks):

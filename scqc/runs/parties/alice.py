@@ -134,6 +134,11 @@ class AliceEnd:
         self._light = self._scheme.light(half, recovery)
         return self._light
 
+    @property
+    def pending(self) -> int:
+        """Blocks whose light is over and whose key is not made yet [1]."""
+        return len(self._pending)
+
     def rest_when_idle(self, idle_s: float) -> None:
         """Let the light rest if Bob has asked for none for so long [s]."""
         if time.monotonic() - self._asked_s < idle_s or self._light is None:

@@ -8,7 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from protocols.key_sink.schedule import plan_block
+from protocols.key_sink.schedule import (
+    BLOCK_PAD_BITS,
+    GREETING_RESERVE_BITS,
+    plan_block,
+)
 from protocols.key_sink.sink import KeySink
 from protocols.messages.greeting import AliceGreeting
 from protocols.messages.session import Hello
@@ -184,16 +188,14 @@ class AliceService(Service):
         """
         found = self.outbox.next()
         level = sink_level(self.config, self.sink)
-        if found is None:
-            plan_block(level, 0, 2)
+        owed_bits = GREETING_RESERVE_BITS + BLOCK_PAD_BITS * self._ends.pending
+        waiting_bits = 0
+        if found is not None and not isinstance(self.config, CvConfig):
+            waiting_bits = 8 * len(found[1])
+        plan = plan_block(level, waiting_bits, 1 << 30, owed_bits=owed_bits)
+        if found is None or (waiting_bits and plan.kind == "key"):
             return b""
         name, content = found
-        if not isinstance(self.config, CvConfig):
-            plan = plan_block(level, 8 * len(content), 1 << 30)
-            if plan.kind == "key":
-                return b""
-        else:
-            plan_block(level, 0, 2)
         self.outbox.in_flight = name
         return content
 
