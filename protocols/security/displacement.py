@@ -322,6 +322,7 @@ def _check_margin(
         "noise that grows with the displacement, of the phase",
         float(worst),
         (0.0, limit),
-        "no displacement reaches this bit error rate; with amplitude and converter, "
-        f"{1.0 - float(margin[at]):.3g} of the decision's margin is spent",
+        "phase_variance_rad2: no displacement reaches this raw bit error rate; with "
+        f"amplitude and converter, {1.0 - float(margin[at]):.3g} of the decision's "
+        "margin is spent",
     )

@@ -80,7 +80,8 @@ class Coexistence(Settings):
         default=80.0,
         ge=0.0,
         le=300.0,
-        description="of the data's wavelength, filters and local oscillator together",
+        description="of the data's wavelength, filters and local oscillator together; "
+        "against the key also of what the fibre's end reflects",
     )
     electrical_isolation_db: float = Field(
         default=60.0,

@@ -73,6 +73,8 @@ def said(name: str) -> str:
     }  # fmt: skip
     if name.endswith("_bits_per_use"):
         return f"{_words(name.removesuffix('_bits_per_use'))} [bit per use]"
+    if name in {"stray_photons", "crosstalk_photons", "raman_photons"}:
+        return f"{_words(name)} [per mode]"
     for suffix, unit in units.items():
         if name.endswith(suffix):
             return f"{_words(name.removesuffix(suffix))} [{unit}]"
@@ -145,6 +147,8 @@ def _gas(figure: Any, curve: Curve) -> None:
     chart, cut = figure.subplots(1, 2, width_ratios=(3, 2))
     frequency_ghz = 1e-9 * curve.arrays["frequency_hz"]
     distance, loss = curve.arrays["distance_km"], curve.arrays["attenuation_db"]
+    # No way takes nothing, which has no logarithm.
+    distance, loss = distance[distance > 0.0], loss[:, distance > 0.0]
     shown = np.clip(loss.T, 1e-3, _MOST_DB)
     mesh = chart.pcolormesh(
         frequency_ghz, distance, shown, norm=LogNorm(), rasterized=True, cmap="viridis"

@@ -86,8 +86,14 @@ class GasMap(Settings):
             "windows_hz": _windows(frequency, loss[:, -1]),
         }
         note = uncertainty_note(frequency)
+        notes: tuple[str, ...] = (note,) if note else ()
+        if best in {0, self.frequencies - 1}:
+            notes += (
+                f"least_to_space_hz = {frequency[best]:.4g} is the end of the range: "
+                "beyond it the air may take less; windows_hz lie between lines",
+            )
         curve = Curve("frequency_hz", "frequency_hz", arrays, derived)
-        return (curve,), (note,) if note else ()
+        return (curve,), notes
 
 
 def _windows(frequency_hz: Floats, loss_db: Floats) -> list[float]:

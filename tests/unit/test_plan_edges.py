@@ -110,11 +110,19 @@ def test_one_photon_is_where_it_is_and_not_on_the_grid():
 
 
 def test_windows_of_air_lie_between_its_lines():
-    derived = make_plan("review-fig4", ["fast=true"]).curves[0].derived
+    plan = make_plan("review-fig4", ["fast=true"])
+    derived = plan.curves[0].derived
     windows = np.array(derived["windows_hz"])
     # Between the lines of water at 183 and 325 GHz, and beyond that.
     assert np.any((windows > 200e9) & (windows < 300e9))
     assert np.any((windows > 330e9) & (windows < 370e9))
+    # The least of all is where the range ends, which says nothing of the air.
+    end = "is the end of the range"
+    assert derived["least_to_space_hz"] == 1e9
+    assert any(end in note for note in plan.warnings)
+    inside = make_plan("review-fig4", ["fast=true", "lowest_hz=184e9"])
+    assert 200e9 < inside.curves[0].derived["least_to_space_hz"] < 230e9
+    assert not any(end in note for note in inside.warnings)
 
 
 def test_notes_and_title_do_not_speak_for_what_was_changed():
