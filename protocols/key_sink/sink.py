@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from protocols.key_sink import entries, health, opening, spending, storing
@@ -230,6 +231,7 @@ class KeySink:
         ranges: Sequence[Range],
         *,
         allow_simulated: bool = False,
+        most_skipped: int | None = None,
     ) -> Spent:
         """Spend exactly the bits the peer named, and burn all that lie before them.
 
@@ -242,16 +244,19 @@ class KeySink:
         ranges : sequence of (identifier, first bit, number of bits)
             In the order of the pool.
         allow_simulated : bool
+        most_skipped : int, optional
+            Of what lies before; the peer has not proven himself yet [bit].
 
         Raises
         ------
         KeySinkError
-            If a bit is unknown, out of order, or was spent before; nothing is
-            spent then.
+            If a bit is unknown, out of order, or was spent before, or too much would
+            be burnt; nothing is spent then.
         """
         with self.db.transaction():
             pool = (self.db, purpose, direction)
             parts, burnt = spending.followed(*pool, ranges, allow_simulated)
+            spending.check_skipped(self.db, burnt, most_skipped)
             spending.burn(self.db, burnt, "the peer went past it")
             spent = spending.release(self.db, parts, f"followed {purpose}")
         self.sweep()
@@ -391,7 +396,5 @@ class KeySink:
 
     def sweep(self) -> None:
         """Erase what is consumed; what fails here is done at the next opening."""
-        try:
+        with suppress(KeySinkError):
             spending.sweep(self.db)
-        except KeySinkError:
-            return

@@ -205,6 +205,22 @@ def followed(
     return plan.followed(found, ranges, f"key sink {db.path}")
 
 
+def check_skipped(db: Database, burnt: Parts, most: int | None) -> None:
+    """Refuse to burn more than `most` bits because the peer names later ones.
+
+    Raises
+    ------
+    KeySinkError
+        If it is more; None allows everything.
+    """
+    skipped = sum(n_bits for _, _, n_bits in burnt)
+    if most is not None and skipped > most:
+        raise KeySinkError(
+            f"key sink {db.path}: the peer is {skipped} bits of pad ahead, at most "
+            f"{most} are skipped"
+        )
+
+
 def _in_step(
     db: Database, purpose: str, direction: str, allow_simulated: bool, most: int
 ) -> Entries:

@@ -5,17 +5,21 @@ import sqlite3
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from protocols.key_sink import PAD_PURPOSE, KeySink, provision
 from protocols.key_sink.align import align
 from protocols.key_sink.pads import MessagePads
+from protocols.key_sink.resync import MAX_JUMP_BITS
 from protocols.key_sink.schedule import SinkLevel, blocks_to_depletion, plan_block
 from protocols.messages.photon import PadRange
 from scqc.core.errors import KeySinkError
 from scqc.core.records import KeyBlock
 from scqc.core.rng import SystemEntropy
+from scqc.runs.parties.tag_pads import follow_pads, spend_pads
 
 TO_BOB = "alice-to-bob"
+WAYS = (TO_BOB, "bob-to-alice")
 
 
 def pad_block(number, n_bits=1000, simulated=False):
@@ -243,6 +247,27 @@ def test_a_plan_is_kept_to_the_end(pad):
 def test_without_tags_no_block():
     with pytest.raises(KeySinkError, match="127 bits of authentication pad"):
         plan_block(SinkLevel(10**6, 127, 0), 0, 5)
+
+
+def test_a_block_that_names_far_pads_burns_none(tmp_path):
+    """Whoever begins a block has not proven himself: the pool must outlive him."""
+    with KeySink(tmp_path / "a.db") as alice, KeySink(tmp_path / "b.db") as bob:
+        provision([alice, bob], 1 << 17, SystemEntropy())
+        honest = spend_pads(bob, simulated=False)
+        there = [alice.available_bits("authentication", way) for way in WAYS]
+        for way in WAYS:
+            bob.spend("authentication", way, MAX_JUMP_BITS)
+        far = spend_pads(bob, simulated=False).ranges
+        for named in (
+            far,
+            replace(honest.ranges, alice_to_bob=far.alice_to_bob),
+            replace(honest.ranges, bob_to_alice=far.bob_to_alice),
+        ):
+            with pytest.raises(KeySinkError, match="bits of pad ahead, at most 32768"):
+                follow_pads(alice, named, simulated=False)
+        # The direction that was named honestly may have been spent.
+        now = [alice.available_bits("authentication", way) for way in WAYS]
+        assert sum(there) - sum(now) <= 256 + 128
 
 
 def test_pad_that_is_owed_pays_for_no_block():

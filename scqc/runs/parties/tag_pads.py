@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from protocols.authentication import wegman_carter
 from protocols.authentication.wegman_carter import PAD_BYTES
 from protocols.key_sink import AUTHENTICATION_PURPOSE, HASH_PURPOSE, KeySink
+from protocols.key_sink.resync import MAX_JUMP_BITS
 from protocols.messages.distil import TagPads
 from protocols.messages.photon import PadRange
 from protocols.messages.session import KeyConfirmed
@@ -68,7 +69,8 @@ def follow_pads(sink: KeySink, pads: TagPads, *, simulated: bool) -> BlockPads:
     PeerError
         If he names more or less than the tags of a block cost.
     KeySinkError
-        If one of the bits is unknown or was spent before.
+        If one of the bits is unknown or was spent before, or so far ahead that no
+        block that was lost explains it: nothing proves him yet.
     """
     named = {ALICE_TO_BOB: pads.alice_to_bob, BOB_TO_ALICE: pads.bob_to_alice}
     bits = {}
@@ -78,7 +80,11 @@ def follow_pads(sink: KeySink, pads: TagPads, *, simulated: bool) -> BlockPads:
             raise PeerError(f"pads {direction}: {n_bits} bits named, wanted {wanted}")
         ranges = [(part.identifier, part.start_bit, part.n_bits) for part in parts]
         spent = sink.follow(
-            AUTHENTICATION_PURPOSE, direction, ranges, allow_simulated=simulated
+            AUTHENTICATION_PURPOSE,
+            direction,
+            ranges,
+            allow_simulated=simulated,
+            most_skipped=MAX_JUMP_BITS,
         )
         bits[direction] = spent.packed
     return _pads(sink, bits, pads, simulated)
