@@ -18,6 +18,7 @@ HOME = Path(__file__).parents[2]
 # A warm process forks the programs that are killed; a line is written at once.
 NURSERY = """
 import os, random, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from protocols.key_sink import KeySink, provision
 from protocols.key_sink.align import align
 from protocols.key_sink.export import ExportStore
@@ -33,12 +34,17 @@ def spend(sink, late):
     sink.db._db.execute("BEGIN IMMEDIATE")      # the order broken on purpose:
     return sink.spend("pad", TO_BOB, 48)        # handed out, and not committed
 
+def fetch(gets, key):
+    at = key.position
+    same = gets.fetch([at])[0].bits == key.bits
+    say("fetched" if same else "DIFFERENT", at.block_tag, at.first_byte, at.n_bytes)
+
 def work(paths, trial, late, ready):
     alice, bob = map(KeySink, paths)
     align(alice, bob)
     sends = ExportStore(alice, TO_BOB, TO_ALICE)
     gets = ExportStore(bob, TO_ALICE, TO_BOB)
-    number = 0
+    threads, number = ThreadPoolExecutor(4), 0
     while True:
         number += 1
         run = f"t{trial}"
@@ -57,12 +63,11 @@ def work(paths, trial, late, ready):
             os.kill(os.getpid(), signal.SIGKILL)
         same = (bob.follow("pad", TO_BOB, pad.ranges).bits == pad.bits).all()
         say("followed" if same else "DIFFERENT")
-        for key in sends.allocate(2, 8):
+        keys = sends.allocate(4, 8)
+        for key in keys:
             at = key.position
             say("allocated", at.block_tag, at.first_byte, at.n_bytes)
-            same = gets.fetch([at])[0].bits == key.bits
-            say("fetched" if same else "DIFFERENT", at.block_tag, at.first_byte,
-                at.n_bytes)
+        list(threads.map(lambda key: fetch(gets, key), keys))    # commits are shared
         os.write(ready, b".")
 
 paths, trials, late = sys.argv[1:3], int(sys.argv[3]), sys.argv[4] == "late"
