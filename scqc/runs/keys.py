@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from protocols.key_sink import KeySink
 from protocols.key_sink.check import burn_everything, examine
+from protocols.key_sink.served import own_direction
 from protocols.key_sink.start_key import (
     decode,
     draw_start_key,
@@ -75,7 +76,8 @@ def take_key(
     identifier : str, optional
     n_bits : int, optional
     direction : str, optional
-        Of one direction only; see `KeySink.take`.
+        Of one direction only; by default, and at most, the one that this end sends
+        in, if keys were ever delivered from this sink.
     allow_simulated : bool
         Keys of a simulated bench are released only when asked for so.
 
@@ -87,11 +89,13 @@ def take_key(
     Raises
     ------
     KeySinkError
-        If the key cannot be released, or the file cannot be written; the file
+        If the key cannot be released or is the other end's to deliver, or the file
+        cannot be written; the file
         is opened first, so that no bit is spent without a place to go.
     """
     with KeySink(path, create=False) as sink, _new_file(out) as file:
-        key = sink.take(identifier, n_bits, direction, allow_simulated=allow_simulated)
+        own = own_direction(sink, direction)
+        key = sink.take(identifier, n_bits, own, allow_simulated=allow_simulated)
         file.write(key.bits)
     return {
         "identifier": key.identifier,

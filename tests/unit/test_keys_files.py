@@ -6,11 +6,12 @@ import os
 
 import pytest
 
-from protocols.key_sink import KeySink
+from protocols.key_sink import KeySink, entries
+from protocols.key_sink.export import ExportStore, KeyPosition
 from scqc.cli import main
 from scqc.core.errors import KeySinkError
 from scqc.runs.keys import burn_sink, take_key, write_start_key
-from tests.sink_kit import TO_BOB, pool_key
+from tests.sink_kit import TO_ALICE, TO_BOB, pool_key
 
 
 @pytest.fixture
@@ -67,6 +68,28 @@ def test_a_file_that_is_there_is_left_alone(sink, tmp_path):
     assert (tmp_path / "k").read_bytes() == b"mine"
     with KeySink(sink) as opened:
         assert opened.available_bits() == 1024
+
+
+@pytest.mark.parametrize("first", ["allocated", "fetched"])
+def test_beside_delivery_only_own_key_is_taken(tmp_path, first):
+    """The other end gives the other direction to its applications."""
+    path = tmp_path / "alice.sqlite"
+    with KeySink(path) as opened:
+        for number, way in enumerate((TO_ALICE, TO_BOB)):
+            opened.store([pool_key(number, direction=way)], confirmed=True)
+        with ExportStore(opened, TO_BOB, TO_ALICE) as store:
+            if first == "allocated":
+                store.allocate(1, 16)
+            else:
+                theirs = entries.tag_of(f"run/0/key/{TO_ALICE}")
+                store.fetch([KeyPosition(theirs, 0, 16)])
+        opened.store([pool_key(2)], confirmed=True)
+    for how in ({"direction": TO_ALICE}, {"identifier": f"run/0/key/{TO_ALICE}"}):
+        with pytest.raises(KeySinkError, match="alice-to-bob"):
+            take_key(path, tmp_path / "k", n_bits=64, **how)
+        assert not (tmp_path / "k").exists()
+    # Without a word about it, too: the other direction has the older block.
+    assert TO_BOB in take_key(path, tmp_path / "k", n_bits=64)["identifier"]
 
 
 def test_key_of_one_direction_at_the_command_line(sink, tmp_path, capsys):
