@@ -164,6 +164,7 @@ def _best(
     if getattr(scenario.scheme, "beta", 0.0) is None:
         # Measured codes have rates on a grid, so the key has teeth.
         search.comb()
+    search.settle()
     best = dict(zip(variables, search.shares, strict=True))
     last = {name: share[np.newaxis] for name, share in best.items()}
     return values_at(best), _balances(scenario, points, size, last)[0][0]

@@ -44,7 +44,7 @@ class Search:
     def __init__(
         self, merit_of: Callable[[Floats], Floats], own: Floats, n: int
     ) -> None:
-        self._merit_of = merit_of
+        self._merit_of, self._own = merit_of, own
         d = own.size
         #: Best shares of the bounds, shape (variables, n) [1].
         self.shares = np.repeat(own[:, np.newaxis], n, axis=1)
@@ -69,6 +69,14 @@ class Search:
         """Find the tip of the highest tooth, where what is sought has teeth."""
         for width, tries in _COMBS:
             self._move_each(np.linspace(-width, width, tries))
+
+    def settle(self) -> None:
+        """Put back what does not matter to its first place."""
+        for i, first in enumerate(self._own):
+            tried = self.shares.copy()
+            tried[i] = first
+            same = self._merit_of(tried[np.newaxis])[0] >= self._merit
+            self.shares = np.where(same, tried, self.shares)
 
     def _move_each(self, steps: Floats) -> None:
         """Move one variable after the other by each of the steps, shape (m,) [1]."""

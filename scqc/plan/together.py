@@ -149,7 +149,7 @@ def best_key_alone(
         found = evaluate_points(scenario, many, (block_size,))
         best = tried[np.argmax(found.balance_bits[block_size])]
         step = math.log(tried[1] / tried[0])
-        tried = best * np.exp(np.linspace(-step, step, 2 * _NEAR))
+        tried = best * np.exp(np.linspace(-step, step, 8 * _NEAR))
     one = points | {_MODULATION: np.array([best])}
     return evaluate_points(scenario, one, (block_size,))
 

@@ -58,13 +58,23 @@ def test_another_search_finds_no_better_pulses():
 
 
 def test_more_variables_are_never_worse():
-    scenario, _, _ = settings_of("satellite-dv", ["fading_nodes=8"])
-    points = {"channel.altitude_km": np.array([500.0])}
+    scenario, _, _ = settings_of("fiber-decoy", [])
+    points, size = {"channel.length_km": np.array([30.0])}, 8388608.0
     few, more = (
-        optimise_points(scenario, points, (1e9,), names)["key_bits_per_use_1e9"]
+        next(iter(optimise_points(scenario, points, (size,), names).values()))
         for names in (SHARES, PULSES)
     )
-    assert more[0] > few[0]
+    assert more[0] > few[0] > 0.0
+
+
+def test_what_does_not_matter_stays():
+    scenario, _, _ = settings_of("fiber-metro", [])
+    points = {"channel.length_km": np.array([10.0, 60.0])}
+    names = ("scheme.modulation_variance", "scheme.outage_share")
+    found = optimise_points(scenario, points, (1e9,), names)
+    # A fibre does not fade.
+    assert best_of(found, "outage_share") == pytest.approx([0.5, 0.5], rel=1e-12)
+    assert best_of(found, "modulation_variance")[0] > 2.0
 
 
 def test_without_a_key_the_nearest_is_not_the_weakest_light():
