@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, settings
 # How long an example takes, or takes to be drawn, is no property of the code: the
 # first one compiles, and the machine may be busy.
 settings.register_profile(
-    "scqc", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "explore", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# The same examples in every run: what fails is what was changed. Others are tried by
+# pytest --hypothesis-profile=explore.
+settings.register_profile("scqc", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("scqc")
 
 # Fixtures that make a bench in the test's own process cheap.

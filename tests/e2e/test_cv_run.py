@@ -273,12 +273,10 @@ def test_payload_too_large_is_refused_before_any_light(tmp_path, monkeypatch):
     payload = tmp_path / "big"
     payload.write_bytes(bytes(1 << 20))
     config = CONFIGS / "cv_quick.toml"
-    start = time.monotonic()
     done = scqc_here("run", config, "--payload", payload, "--out", tmp_path / "r")
     assert done.returncode == 2
     # 2 bursts of 9 frames with 1030 bytes each.
     assert str(2 * 9 * 1030) in done.stderr
-    assert time.monotonic() - start < 10.0
     assert not (tmp_path / "r" / "capture.h5").exists()
 
 

@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "scqc.cli", "serve-sim", "lab_configs/cv_quick.
 
 def ask(endpoint, question):
     host, port = endpoint.removeprefix("tcp://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5.0) as link:
+    with socket.create_connection((host, int(port)), timeout=60.0) as link:
         link.sendall(question + b"\n")
         return link.makefile("rb").readline()
 

@@ -352,7 +352,7 @@ def test_a_watchdog_that_is_told_nonsense_ends():
         [sys.executable, "-m", "driver.watchdog"],
         input=b'{"instruments": 3}\n',
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2

@@ -199,6 +199,8 @@ with CaptureWriter(path, CaptureHeader("x = 1", "run"), 1, chunk) as writer:
         print("ready", flush=True)
         for k in range(0, codes.size, 3000):
             print(record.append(codes[k : k + 3000]), flush=True)
+        # Never over before it is killed.
+        sys.stdin.read()
 """
 
 
@@ -207,16 +209,21 @@ with CaptureWriter(path, CaptureHeader("x = 1", "run"), 1, chunk) as writer:
 def test_a_killed_writer_loses_no_acknowledged_sample(tmp_path, trial):
     path = tmp_path / "a.h5"
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        while (first := process.stdout.readline()) == "0\n":
+            pass
         time.sleep(0.05 + 0.07 * trial)
         process.send_signal(signal.SIGKILL)
         # A last line without its end was not acknowledged to anyone.
-        lines = process.stdout.read().split("\n")[:-1]
-    acknowledged = int(lines[-1]) if lines else 0
+        lines = [first.strip(), *process.stdout.read().split("\n")[:-1]]
+    acknowledged = int(lines[-1])
     part = path.with_name("a.h5.part")
     found = salvage(part, tmp_path / "out.h5")
     n = found["bursts"][0]["signal"]["n_samples"]

@@ -166,6 +166,8 @@ with TagCaptureWriter(path, CaptureHeader("x = 1", "run"), bursts) as writer:
         inputs = rng.integers(1, 5, n).astype(np.uint8)
         writer.add(number, TimeTags(times, inputs, 10**10, number))
         print(number + 1, flush=True)
+    # Never over before it is killed.
+    sys.stdin.read()
 """
 
 
@@ -174,7 +176,10 @@ with TagCaptureWriter(path, CaptureHeader("x = 1", "run"), bursts) as writer:
 def test_a_killed_writer_loses_no_burst_that_was_added(tmp_path, trial):
     path = tmp_path / "a.h5"
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with process:
         assert process.stdout is not None

@@ -181,7 +181,7 @@ def test_opc_query_waits_and_lets_others_talk():
     time.sleep(0.05)
     assert replies == []
     device.busy = False
-    waiting.join(5.0)
+    waiting.join(60.0)
     assert replies == ["1"]
 
 
@@ -191,7 +191,7 @@ def test_closing_ends_the_wait():
     waiting = threading.Thread(target=device.send, args=("*WAI",))
     waiting.start()
     device.closing.set()
-    waiting.join(5.0)
+    waiting.join(60.0)
     assert not waiting.is_alive()
 
 

@@ -113,7 +113,7 @@ def test_a_second_process_can_watch(tmp_path):
             [sys.executable, "-c", WATCH, str(part_path(path))],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=300,
         ).stdout
     assert np.array_equal(np.frombuffer(seen, np.int16), codes_of(250)[:200])
 

@@ -121,7 +121,7 @@ def test_a_second_process_can_watch(tmp_path):
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         ).stdout
     assert seen.split("\n")[0] == f"[1] {tags_of(1).times_ps.sum()}"
 
@@ -144,7 +144,7 @@ def test_plain_hdf5_programs_can_watch(tmp_path):
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         ).stdout
     assert int(seen) == tags_of(1).times_ps.sum()
 
