@@ -25,6 +25,7 @@ from scqc.core.errors import (
     KeySinkError,
     PayloadError,
     PeerError,
+    PeerLost,
     ScqcError,
     SignalError,
 )
@@ -161,6 +162,28 @@ def test_another_config_is_named_at_both_ends(lab, other, named):
         # The refusal is told in the journal before either has gone back to waiting.
         until(lambda: alice.state() == bob.state() == "waiting", bob.says)
     assert released(lab) == before
+
+
+def test_what_never_fits_fills_no_disk(lab, monkeypatch):
+    """The same sentence is told once, and the greetings become rare."""
+    monkeypatch.setattr(bob_service, "_AGAIN_S", 0.01)
+    loaded = changed(lab, "signal_share = 0.23", "signal_share = 0.25")
+    with running(
+        lambda: Running(lab, "alice"), lambda: Running(lab, "bob", loaded)
+    ) as (alice, bob):
+        alarms = alice.service.status.alarms
+        until(lambda: any(a["count"] >= 5 for a in alarms.standing()), bob.says)
+        for end in (alice, bob):
+            told = (end.home / "journal.jsonl").read_text()
+            # The refusal, and the alarm about it.
+            assert told.count("decoy.signal_share") == 2
+    refused, lost = PeerError("settings"), PeerLost("nobody")
+    bob.service.pause_s(lost)
+    pauses_s = [bob.service.pause_s(refused) for _ in range(30)]
+    assert pauses_s[:3] == [0.01, 0.02, 0.04]
+    assert max(pauses_s) == pauses_s[-1] == 10.0
+    # Who comes back after silence may have been mended.
+    assert bob.service.pause_s(lost) == bob.service.pause_s(refused) == 0.01
 
 
 def test_another_start_key_is_refused_and_nothing_released(lab):

@@ -116,7 +116,7 @@ class AliceService(Service):
             said = greeting.answer(frames)
         except ScqcError as error:
             self._greeting = None
-            self.journal.write("greeting", f"{type(error).__name__}: {error}")
+            self.tell_again("greeting", f"{type(error).__name__}: {error}")
             self.note_refusal(error)
             raise
         if greeting.finished:
@@ -124,9 +124,7 @@ class AliceService(Service):
             with self._lock:
                 self._sending.clear()
                 self.outbox.lost()
-            self.status.greeted(greeting.skew_s)
-            self.status.enter("linked", "Bob has greeted")
-            self.journal.write("greeting", "a session with Bob has begun")
+            self.note_session("Bob", greeting.skew_s)
         return said
 
     def handle_more(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ from scqc.runs.receive import Timing
 from scqc.runs.result import Result
 
 _AGAIN_S = 1.0
+#: The longest pause after greetings that were refused one after the other [s].
+_REFUSED_S = 10.0
 _STEP_S = 0.2
 #: Blocks in progress may still become key when this end is told to end [s].
 _GRACE_S = 3.0
@@ -71,6 +73,8 @@ class BobService(Service):
         self._scheme = scheme_bob(self.config, sink, journal, self.session, keys.link)
         self._store = store_of(self.config, sink)
         self._index = self.first_index()
+        #: Greetings that were refused since the last that was not [1].
+        self._refusals = 0
         #: Blocks that were stored so far [1].
         self.taken = 0
         self._inbox = Inbox(place.home)
@@ -132,9 +136,8 @@ class BobService(Service):
             frames = greeting.start()
             while frames:
                 frames = greeting.receive(asker.ask("session", 0, frames))
-        self.status.greeted(greeting.skew_s)
-        self.status.enter("linked")
-        self.journal.write("greeting", "a session with Alice has begun")
+        self._refusals = 0
+        self.note_session("Alice", greeting.skew_s)
 
     def _wait_for_alice(self, error: PeerError) -> None:
         if self.end.is_set():
@@ -143,8 +146,20 @@ class BobService(Service):
         self.status.enter("waiting", text)
         if isinstance(error, PeerLost):
             self.status.alarms.happened("peer-lost", text)
-        self.journal.write("link", text)
-        self.end.wait(_AGAIN_S)
+        self.tell_again("link", text)
+        self.end.wait(self.pause_s(error))
+
+    def pause_s(self, error: PeerError) -> float:
+        """Return how long to wait until the next greeting [s].
+
+        Both sinks remember every greeting for ever, and what does not fit stays so
+        until somebody mends it: each refusal doubles the pause.
+        """
+        pause_s = min(_AGAIN_S * 2.0**self._refusals, _REFUSED_S)
+        self._refusals += 1
+        if isinstance(error, PeerLost):
+            pause_s, self._refusals = _AGAIN_S, 0
+        return pause_s
 
     def next_home(self) -> tuple[int, Path]:
         """Return number and folder of the next block."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +44,9 @@ from scqc.store.results import Sender
 TIMES = LinkTimes(silence_s=3.0, lost_s=8.0)
 #: So many blocks in a row may fail before the service stops asking for more.
 MAX_FAILURES = 3
+#: Whoever waits says so once an hour [s]; nobody's disk gets full of it.
+_TELL_EVERY_S = 3600.0
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,8 @@ class Service(ABC):
         if not place.paused:
             self.running.set()
         self._failures = 0
+        #: What was told of a kind last, without its numbers, and when [s].
+        self._told: dict[str, tuple[str, float]] = {}
         #: Called after every block that was distilled.
         self.settle: Callable[[], None] = lambda: None
         #: Why this end asks for nothing until it is told to start; empty if it does.
@@ -223,6 +230,24 @@ class Service(ABC):
         except (PeerError, KeySinkError, ProtocolAbort) as error:
             self.note_refusal(error)
             raise
+
+    def tell_again(self, kind: str, text: str) -> None:
+        """Journal what comes every few seconds: when it changes, and once an hour.
+
+        Numbers may change, such as the time of day.
+        """
+        sentence, now_s = _DIGITS.sub("", text), time.monotonic()
+        told, told_s = self._told.get(kind, ("", 0.0))
+        if sentence != told or now_s - told_s >= _TELL_EVERY_S:
+            self._told[kind] = sentence, now_s
+            self.journal.write(kind, text)
+
+    def note_session(self, peer: str, skew_s: float) -> None:
+        """Note that a session with the peer has begun."""
+        self._told.clear()
+        self.status.greeted(skew_s)
+        self.status.enter("linked", f"{peer} has greeted" if peer == "Bob" else "")
+        self.journal.write("greeting", f"a session with {peer} has begun")
 
     def note_success(self) -> None:
         """Note that a block was distilled."""
