@@ -179,7 +179,7 @@ def test_what_never_fits_fills_no_disk(lab, monkeypatch):
             assert told.count("decoy.signal_share") == 2
     refused, lost = PeerError("settings"), PeerLost("nobody")
     bob.service.pause_s(lost)
-    pauses_s = [bob.service.pause_s(refused) for _ in range(30)]
+    pauses_s = [bob.service.pause_s(refused) for _ in range(3000)]
     assert pauses_s[:3] == [0.01, 0.02, 0.04]
     assert max(pauses_s) == pauses_s[-1] == 10.0
     # Who comes back after silence may have been mended.

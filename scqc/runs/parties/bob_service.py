@@ -155,7 +155,7 @@ class BobService(Service):
         Both sinks remember every greeting for ever, and what does not fit stays so
         until somebody mends it: each refusal doubles the pause.
         """
-        pause_s = min(_AGAIN_S * 2.0**self._refusals, _REFUSED_S)
+        pause_s = min(_AGAIN_S * 2.0 ** min(self._refusals, 20), _REFUSED_S)
         self._refusals += 1
         if isinstance(error, PeerLost):
             pause_s, self._refusals = _AGAIN_S, 0
