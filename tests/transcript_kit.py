@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from driver.links import make_link
 from driver.registry import make_driver
 
-IO_TIMEOUT_S = 5.0
+IO_TIMEOUT_S = 60.0
 
 
 class Peer:
@@ -60,7 +60,7 @@ class Peer:
         return text.split(end)[:-1]
 
     def close(self):
-        self.thread.join(5.0)
+        self.thread.join(60.0)
         self.listener.close()
 
 

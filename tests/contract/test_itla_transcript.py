@@ -102,7 +102,7 @@ class Module:
         return received
 
     def close(self):
-        self.thread.join(5.0)
+        self.thread.join(60.0)
         self.listener.close()
 
 

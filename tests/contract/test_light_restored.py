@@ -17,7 +17,7 @@ from driver.hal_light import (
 from driver.restoring import reconnect
 from scqc.core.errors import DeviceError
 
-BACK_S = SETTLE_S = 5.0
+BACK_S = SETTLE_S = 60.0
 ROLES = (
     "laser",
     "attenuator",

@@ -13,7 +13,7 @@ from driver.hal_light import (
 )
 from scqc.core.errors import RangeError, StateError
 
-SETTLE_S = 5.0
+SETTLE_S = 60.0
 
 
 @pytest.fixture

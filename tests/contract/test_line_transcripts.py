@@ -86,7 +86,7 @@ class Peer:
         return received
 
     def close(self):
-        self.thread.join(5.0)
+        self.thread.join(60.0)
         self.listener.close()
 
 

@@ -85,9 +85,9 @@ def test_mso():
             "TRIG:STATE?",
             "TRIG:STATE?",
         ]
-        scope.wait(5.0)
+        scope.wait(60.0)
         assert peer.take() == ["ACQ:STATE?", "ACQ:STATE?", "ACQ:NUMAC?"]
-        trace = scope.fetch(5.0)
+        trace = scope.fetch(60.0)
         assert peer.take() == [
             "DAT:SOU CH2",
             "WFMO:NR_P?",
@@ -135,8 +135,8 @@ def test_answers_that_cannot_be(answers, error, told):
         scope.open()
         scope.configure(DigitizerConfig(RATE_HZ, 16, {2: 0.8}, "external", 0.3))
         scope.arm()
-        scope.wait(1.0)
-        scope.fetch(1.0)
+        scope.wait(60.0)
+        scope.fetch(60.0)
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_volts_are_those_of_the_input(scope):
     driver, _, light = scope
     driver.configure(DigitizerConfig(RATE_HZ, 1000, {1: 0.8, 2: 0.8}))
     driver.arm()
-    driver.wait(2.0)
-    trace = driver.fetch(2.0)
+    driver.wait(60.0)
+    trace = driver.fetch(60.0)
     volts = trace.codes[1] * trace.scale_v[1] + trace.offset_v[1]
     # Ten bits over 10.24 divisions of 0.08 V.
     np.testing.assert_allclose(volts, light.waveform[0], atol=0.51 * 0.8192 / 1024)
@@ -174,11 +174,11 @@ def test_clipping_is_counted(scope):
     driver, _, light = scope
     driver.configure(DigitizerConfig(RATE_HZ, 1000, {2: 0.4}))
     driver.arm()
-    driver.wait(2.0)
+    driver.wait(60.0)
     # One step of an 8-bit converter over 10.24 divisions of 0.04 V below the rail.
     beyond = np.count_nonzero(np.abs(light.waveform[0]) > 0.2048 - 0.4096 / 256)
     # Rounding to 10 bits moves half a step, less than one sample on either side.
-    assert abs(driver.fetch(2.0).clipped[0] - int(beyond)) <= 2
+    assert abs(driver.fetch(60.0).clipped[0] - int(beyond)) <= 2
 
 
 def test_a_pulse_on_the_auxiliary_input_starts_the_record(scope):
@@ -186,8 +186,8 @@ def test_a_pulse_on_the_auxiliary_input_starts_the_record(scope):
     driver.configure(DigitizerConfig(RATE_HZ, 1000, {2: 0.8}, "external"))
     driver.arm()
     lab.cables.trigger()
-    driver.wait(2.0)
-    assert driver.fetch(2.0).codes.any()
+    driver.wait(60.0)
+    assert driver.fetch(60.0).codes.any()
 
 
 def test_rates_it_does_not_have_are_told(scope):

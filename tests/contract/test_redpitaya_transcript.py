@@ -128,9 +128,9 @@ def test_digitiser(board):
     ]
     scope.arm()
     assert without_checks(peer.take(), *CHECKS) == ["ACQ:START", "ACQ:TRig EXT_PE"]
-    scope.wait(5.0)
+    scope.wait(60.0)
     assert peer.take() == ["ACQ:TRig:STAT?"] * 2 + ["ACQ:TRig:FILL?"] * 2
-    trace = scope.fetch(5.0)
+    trace = scope.fetch(60.0)
     assert peer.take() == [
         "ACQ:TPOS?",
         "ACQ:SOUR1:DATA:STArt:N? 123,16",
@@ -182,8 +182,8 @@ def test_answers_that_cannot_be(answers, error):
         board.open()
         board.configure(DigitizerConfig(RATE_HZ / 8, 16, {1: 1.5, 2: 3.0}))
         board.arm()
-        board.wait(1.0)
-        board.fetch(1.0)
+        board.wait(60.0)
+        board.fetch(60.0)
 
 
 def test_what_the_board_cannot_do_names_its_limit(board):

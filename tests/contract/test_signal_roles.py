@@ -175,8 +175,8 @@ class TestDigitizer:
 
     def recorded(self, digitizer):
         digitizer.arm()
-        digitizer.wait(2.0)
-        return digitizer.fetch(2.0)
+        digitizer.wait(60.0)
+        return digitizer.fetch(60.0)
 
     @pytest.mark.known_light
     def test_record(self, instrument):
@@ -202,11 +202,11 @@ class TestDigitizer:
                 assert self.recorded(instrument).codes.shape == (1, n_samples)
 
     def test_order_of_calls(self, instrument):
-        for call in (instrument.arm, lambda: instrument.fetch(1.0)):
+        for call in (instrument.arm, lambda: instrument.fetch(60.0)):
             with pytest.raises(StateError):
                 call()
         self.configured(instrument, 0.8)
-        for call in (lambda: instrument.wait(1.0), lambda: instrument.fetch(1.0)):
+        for call in (lambda: instrument.wait(60.0), lambda: instrument.fetch(1.0)):
             with pytest.raises(StateError):
                 call()
 
@@ -217,7 +217,7 @@ class TestDigitizer:
             instrument.wait(0.05)
         instrument.abort()
         with pytest.raises(StateError):
-            instrument.fetch(1.0)
+            instrument.fetch(60.0)
 
     @pytest.mark.parametrize(
         "change",

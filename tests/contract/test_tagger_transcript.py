@@ -69,7 +69,7 @@ class Controller:
 
     def close(self):
         self.ended.set()
-        self.thread.join(5.0)
+        self.thread.join(60.0)
         self.context.term()
 
 

@@ -71,7 +71,7 @@ class Recorder:
         return ScpiLink(TcpTransport("dut", f"tcp://127.0.0.1:{port}"))
 
     def close(self):
-        self.thread.join(5.0)
+        self.thread.join(60.0)
         self.listener.close()
 
 
@@ -379,9 +379,9 @@ def test_infiniium(infiniium):
     )
     scope.arm()
     assert peer.take() == lines("*CLS", ":SING", ":AER?")
-    scope.wait(1.0)
+    scope.wait(60.0)
     assert peer.take() == lines(":PDER?")
-    trace = scope.fetch(1.0)
+    trace = scope.fetch(60.0)
     assert peer.take() == lines(":WAV:SOUR CHAN1", ":WAV:PRE?", ":WAV:DATA?")
     # Payload bytes that look like line ends are payload: 0x010A each.
     assert trace.codes.tolist() == [[0x010A] * 16]

@@ -76,7 +76,7 @@ def services(folder, name="dv_quick.toml", **peer):
 
 def fetch(url):
     """Return a page, read by the parser of the metrics' own library."""
-    with urllib.request.urlopen(url, timeout=20.0) as reply:
+    with urllib.request.urlopen(url, timeout=60.0) as reply:
         assert reply.headers["Content-Type"].startswith("text/plain; version=")
         text = reply.read().decode()
     return {
@@ -226,7 +226,7 @@ def page():
 def say(server, request):
     """Send bytes; return everything that comes back until the connection ends."""
     place = re.fullmatch(r"http://([\d.]+):(\d+)/metrics", server.url)
-    with socket.create_connection((place[1], int(place[2])), timeout=30.0) as link:
+    with socket.create_connection((place[1], int(place[2])), timeout=60.0) as link:
         parts = []
         # A connection that is cut off may be reset while it speaks.
         with contextlib.suppress(ConnectionError):
@@ -371,7 +371,7 @@ def _page_of(service):
 
 
 def say_metrics(url):
-    with urllib.request.urlopen(url, timeout=20.0) as reply:
+    with urllib.request.urlopen(url, timeout=60.0) as reply:
         return reply.read()
 
 

@@ -147,8 +147,8 @@ def test_records_after_a_stream(digitizer):
     next(blocks)
     blocks.close()
     digitizer.arm()
-    digitizer.wait(1.0)
-    assert digitizer.fetch(1.0).codes.shape == (2, 1000)
+    digitizer.wait(60.0)
+    assert digitizer.fetch(60.0).codes.shape == (2, 1000)
 
 
 def test_what_the_card_reports_is_a_device_error(card, digitizer):
