@@ -83,7 +83,7 @@ class Victim:
         safe = all(getattr(d, "is_safe", True) for d in self.lab.devices.values())
         return safe and levels.get("signal", 0.0) == 0.0
 
-    def dark_after(self, begin_s, limit_s=10.0):
+    def dark_after(self, begin_s, limit_s=60.0):
         """Return how long after `begin_s` all is dark for good [s]."""
         lit_s = time.monotonic()
         while (now_s := time.monotonic()) < lit_s + SETTLED_S:
@@ -96,7 +96,7 @@ class Victim:
 
     def said(self):
         """Return the rest of what the program said, and its exit code."""
-        out, _ = self.process.communicate(timeout=30.0)
+        out, _ = self.process.communicate(timeout=60.0)
         return out.decode(), self.process.returncode
 
 
@@ -130,7 +130,7 @@ def lit_program(names=TCP, how="play", watched=True, transports=None):
             process.communicate()
 
 
-def gone(pid, timeout_s=20.0):
+def gone(pid, timeout_s=60.0):
     """Return whether a process ends in time."""
     process, end = ProcessRef.of(pid), time.monotonic() + timeout_s
     while process.is_alive and time.monotonic() < end:
