@@ -157,7 +157,7 @@ def test_a_block_of_another_length_is_refused(count):
             while link.query(":PDER?") == "0":
                 time.sleep(0.001)
             with pytest.raises(WireProtocolError):
-                link.query_block(":WAV:DATA?", "<i2", count)
+                link.query_block(":WAV:DATA?", "<i2", count, 1.0)
             assert link.query(":ACQ:POIN?") == "64"
             link.close()
 
