@@ -348,14 +348,34 @@ def test_a_huge_body_is_refused_before_it_is_read(raw, chunked):
         b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
         b"\0\1\2\3 rubbish\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nrubbish\r\n",
     ],
-    ids=["long line", "long field", "rubbish", "two lengths"],
+    ids=["long line", "long field", "rubbish", "lengths", "version", "chunks"],
 )
-def test_a_bad_head_is_refused(raw, head):
+def test_a_bad_head_is_refused(served, raw, head, caplog):
+    """In the standard's words, with no line in the log that a stranger could fill."""
+    counted = served[0].counts().get("other 400", 0)
     link = raw()
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         link.sendall(head)
-    assert everything(link).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    told, _, body = everything(link).partition(b"\r\n\r\n")
+    assert told.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    assert b"application/json" in told
+    assert b"aiohttp" not in told
+    assert json.loads(body)["message"]
+    assert not [r for r in caplog.records if r.name.startswith("aiohttp")]
+    assert served[0].counts()["other 400"] > counted
+
+
+def test_a_mistake_of_ours_is_told_to_the_log_alone(served, raw, monkeypatch, caplog):
+    monkeypatch.setattr(served[0], "_read", None)
+    link = raw()
+    link.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    told, _, body = everything(link).partition(b"\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 500")
+    assert json.loads(body) == {"message": "a mistake of this KME"}
+    assert "TypeError" in caplog.text
 
 
 @pytest.fixture(scope="module")

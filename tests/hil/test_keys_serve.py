@@ -21,6 +21,7 @@ from protocols.delivery.service import Call, KeyDelivery
 from protocols.key_sink import KeySink
 from scqc.cli import main
 from scqc.core.errors import DeliveryError
+from scqc.runs.delivery import process
 from scqc.runs.delivery.certificates import init_certificates
 from scqc.runs.delivery.process import open_store, sink_path
 from scqc.runs.lab_config import load_config, parse_config
@@ -210,7 +211,13 @@ def test_a_sink_that_cannot_be_written_is_503(tmp_path, caplog):
     assert "scqc keys check" in caplog.text
 
 
-def test_no_table_no_keys(config, tmp_path, capsys):
+def test_no_table_no_keys(config, tmp_path, capsys, monkeypatch):
+    calls = []
+    monkeypatch.setattr(process, "harden_process", lambda: calls.append("hardened"))
+    real = process.server_context
+    monkeypatch.setattr(
+        process, "server_context", lambda kme: (calls.append("secrets"), real(kme))[1]
+    )
     bare = tmp_path / "bare.toml"
     bare.write_text(config.read_text().partition("\n[delivery]")[0])
     assert main(["keys", "serve", str(bare), "--party", "bob"]) == 2
@@ -225,6 +232,8 @@ def test_no_table_no_keys(config, tmp_path, capsys):
     # And no sink: nothing is created in its place.
     assert main(["keys", "serve", str(config), "--party", "bob"]) == 8
     assert not (tmp_path / "bob.sqlite").exists()
+    # Core files are off before the first secret is read.
+    assert calls == ["hardened", "secrets"] * 2
 
 
 def test_a_simulated_bench_names_its_sinks(tmp_path):

@@ -62,13 +62,13 @@ def serve(
         raise ConfigError(
             [ConfigProblem("lab config", "", "[delivery]", "absent", limit)]
         )
+    # Certificates and sink bring secrets into memory.
+    harden_process()
     context = server_context(settings.here(party))
     with (
         KeySink(sink or sink_path(config, party), create=False) as opened,
         open_store(opened, settings, party) as store,
     ):
-        # From here on there is key in memory.
-        harden_process()
         delivery = KeyDelivery(settings, party, store, time.monotonic)
         return asyncio.run(_serve(delivery, context, announce))
 

@@ -21,11 +21,12 @@ from typing import Any
 
 from aiohttp import web
 
-from protocols.delivery.answers import JSON_TYPE, Answer, failure
+from protocols.delivery.answers import failure
 from protocols.delivery.service import Call, KeyDelivery
 from protocols.delivery.settings import DeliverySettings, KmeSettings
 from scqc.core.errors import DeliveryError
 from scqc.runs.delivery.guard import Guard
+from scqc.runs.delivery.speaker import Speaker, response
 from scqc.runs.delivery.tls import check_unexpired, expiry_s, sae_of
 
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -60,17 +61,8 @@ class KmeServer:
         self._warned_s, self._warned_of = -WARN_EVERY_S, 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
-        self._http = web.Server(
-            self._handle,
-            keepalive_timeout=self._settings.idle_timeout_s,
-            max_line_size=MOST_HEADER_BYTES,
-            max_field_size=MOST_HEADER_BYTES,
-            lingering_time=1.0,
-            auto_decompress=False,
-            access_log=None,
-            # Who hangs up waits for nothing; what was burnt for him stays burnt.
-            handler_cancellation=True,
-        )
+        # Who hangs up waits for nothing; what was burnt for him stays burnt.
+        self._http = web.Server(self._handle, handler_cancellation=True)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -88,8 +80,8 @@ class KmeServer:
 
     def counts(self) -> dict[str, int]:
         """Return how often what was answered or refused."""
-        found = self._delivery.counts() | dict(self._refused)
-        return found | {"connections": len(self._guards)}
+        found = Counter(self._delivery.counts()) + self._refused
+        return dict(found) | {"connections": len(self._guards)}
 
     async def start(self) -> None:
         """Listen.
@@ -185,8 +177,22 @@ class KmeServer:
         )
         self._warned_s, self._warned_of = now_s, number
 
+    def _count_refused(self, status: int) -> None:
+        """Count an answer that no application's question has reached."""
+        self._refused[f"other {status}"] += 1
+
     def _make_guard(self) -> Guard:
-        inner = self._http()
+        inner = Speaker(
+            self._http,
+            self._count_refused,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._settings.idle_timeout_s,
+            max_line_size=MOST_HEADER_BYTES,
+            max_field_size=MOST_HEADER_BYTES,
+            lingering_time=1.0,
+            auto_decompress=False,
+            access_log=None,
+        )
         return Guard(
             inner,
             self._guards,
@@ -199,6 +205,7 @@ class KmeServer:
         try:
             call = await self._read(request)
         except DeliveryError as error:
+            self._count_refused(error.status)
             answer = failure(error)
         else:
             if guard is not None:
@@ -208,7 +215,7 @@ class KmeServer:
             answer = await loop.run_in_executor(self._pool, work)
         if guard is not None:
             guard.answered()
-        return _response(answer)
+        return response(answer)
 
     async def _read(self, request: web.BaseRequest) -> Call:
         """Return the call in a request, or refuse it before it is read in full."""
@@ -238,15 +245,3 @@ class KmeServer:
             content_type=request.headers.get("Content-Type", ""),
             body=body,
         )
-
-
-def _response(answer: Answer) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    if answer.allow:
-        headers["Allow"] = answer.allow
-    return web.Response(
-        body=answer.body,
-        status=answer.status,
-        content_type=JSON_TYPE,
-        headers=headers,
-    )
