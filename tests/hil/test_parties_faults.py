@@ -6,6 +6,7 @@ The services, the link and the sinks are the real ones; light and scheme are tho
 
 import json
 import os
+import random
 import shutil
 import socket
 import threading
@@ -255,7 +256,7 @@ def test_a_damaged_sink_is_a_typed_error(lab):
     path = lab.home("bob") / "keys/bob.sqlite"
     with path.open("r+b") as file:
         file.seek(4096)
-        file.write(os.urandom(3 * 4096))
+        file.write(random.Random(1).randbytes(3 * 4096))
     bob = Running(lab, "bob")
     bob.join()
     assert isinstance(bob.error, KeySinkError)

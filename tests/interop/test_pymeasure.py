@@ -129,7 +129,7 @@ def test_red_pitaya(resource):
         assert board.ain2.gain == "LV"
         board.acquisition_start()
         board.acq_trigger_source = "NOW"
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while not (board.acq_trigger_status and board.acq_buffer_filled):
             assert time.monotonic() < deadline
         volts = board.ain2.get_data(format="ASCII")

@@ -193,8 +193,9 @@ def test_same_result_same_report_and_quickly(whole, tmp_path):
     result = Result(data(), "1000 secret bits", plots())
     start = time.process_time()
     assert written(tmp_path, result) == whole
-    # Other threads of the test process count too: twice the limit of one report.
-    assert time.process_time() - start < 6.0
+    # Five times the limit of one report: other threads of the test process count too,
+    # and not every machine is as fast.
+    assert time.process_time() - start < 15.0
 
 
 def test_all_sections(whole):
