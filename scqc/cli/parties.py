@@ -12,6 +12,7 @@ from scqc.cli.arguments import IS_FILE, Config, Debug, Json, Seed
 from scqc.cli.output import reporting, show
 
 if TYPE_CHECKING:
+    from scqc.runs.parties.service import Service
     from scqc.store.results import Sender
 
 Home = Annotated[Path, typer.Argument(help="Home of a running service.")]
@@ -156,7 +157,10 @@ def _serve(
             loaded = loaded.with_seed(given.seed)
         run, options = given.run or new_run_uuid(), (given.paused, given.blocks)
         place = Place(loaded, where, given.lab, run, *options, given.metrics)
-        if not as_json:
-            typer.echo(f"{party} in {where}; `scqc status {where}` says how it is")
-        service = serve_party(place, party)
+
+        def ready(_service: Service) -> None:
+            if not as_json:
+                typer.echo(f"{party} in {where}; `scqc status {where}` says how it is")
+
+        service = serve_party(place, party, ready)
     show({"home": str(where), **service.status.counts()}, as_json)

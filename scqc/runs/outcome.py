@@ -8,6 +8,7 @@ from scqc.core.errors import (
     ClippedError,
     ConfigError,
     ConnectError,
+    DeliveryError,
     DiskSpaceError,
     InstrumentError,
     InstrumentTimeout,
@@ -42,10 +43,10 @@ _EXIT_CODES: tuple[tuple[type[ScqcError], int], ...] = (
 # The first class that fits speaks, so the special ones stand first.
 _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (PlanSettingsError, "`scqc plan PRESET` lists every key with its value"),
-    (ConfigError, "correct the file, then try `scqc config check FILE`"),
+    (ConfigError, "correct it; of a lab config `scqc config check FILE` says more"),
     (
         PayloadError,
-        "give a smaller file, or send more: link.bursts, security.direct_frames",
+        "give another file; link.bursts, security.direct_frames let a block carry more",
     ),
     (ModelRangeError, "stay within what the model is known for, as the message says"),
     (OrbitError, "check the two lines of the TLE, and that its epoch is near"),
@@ -60,8 +61,9 @@ _HINTS: tuple[tuple[type[ScqcError], str], ...] = (
     (SignalError, "compare with the report of a run that worked"),
     (ProtocolAbort, "no key was stored; look for the cause, then repeat the run"),
     (PeerLost, "see that the other program runs; it is greeted as soon as it answers"),
-    (PeerError, "both parties must run the same version and the same config"),
-    (KeySinkError, "`scqc keys list SINK` shows what is there"),
+    (PeerError, "docs/two-computers.md says how two ends find each other"),
+    (DeliveryError, "docs/reference/key-delivery.md says what delivery needs"),
+    (KeySinkError, "docs/explanation/keys.md says what to do, by what happened"),
     (DiskSpaceError, "free some space, send less, or `run --discard-captures`"),
     (CaptureError, "`scqc inspect FILE` says what is left; --salvage rescues it"),
 )
