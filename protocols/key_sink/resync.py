@@ -95,6 +95,9 @@ class Resync:
     def describe(self) -> bytes:
         """Begin a new epoch; return the state of the sink, for the peer.
 
+        Again if nobody heard it: then it is the same epoch, with the state of now.
+        Else an end that waits for days would fill its file with epochs.
+
         Raises
         ------
         KeySinkError
@@ -102,17 +105,19 @@ class Resync:
         """
         db = self._sink.db
         with db.transaction():
-            last = last_epoch(self._sink)
-            nonce = self._entropy.read(16)
-            db.execute(
-                "INSERT INTO epochs (epoch, nonce, begun_utc) VALUES (?,?,?)",
-                (last + 1, nonce, now_utc()),
-            )
-            note(db, "epoch", str(last + 1))
-            seen = _seen(self._sink)
-            marks = self._marks()
-        self._mine = SinkState(last + 1, nonce, *seen, marks)
+            mine = self._mine
+            epoch, nonce = (mine.epoch, mine.nonce) if mine else self._new_epoch()
+            self._mine = SinkState(epoch, nonce, *_seen(self._sink), self._marks())
         return msgspec.msgpack.encode(self._mine)
+
+    def _new_epoch(self) -> tuple[int, bytes]:
+        epoch, nonce = last_epoch(self._sink) + 1, self._entropy.read(16)
+        self._sink.db.execute(
+            "INSERT INTO epochs (epoch, nonce, begun_utc) VALUES (?,?,?)",
+            (epoch, nonce, now_utc()),
+        )
+        note(self._sink.db, "epoch", str(epoch))
+        return epoch, nonce
 
     def _marks(self) -> list[BlockMark]:
         """Tell of the blocks that matter, and of as many others as there is room for.

@@ -166,6 +166,10 @@ class PeerLost(PeerError, TimeoutError):  # noqa: N818
     """The other side does not answer any more."""
 
 
+class PeerUnreached(PeerLost):
+    """There was no connection; nothing of what was to be said has left."""
+
+
 class PayloadError(ScqcError, ValueError):
     """The payload does not fit what the run carries."""
 

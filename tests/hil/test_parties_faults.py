@@ -19,6 +19,7 @@ import parties_killed_kit as kit
 import pytest
 from patience_kit import until
 
+from protocols.key_sink.resync import last_epoch
 from protocols.key_sink.schedule import BLOCK_PAD_BITS, GREETING_RESERVE_BITS
 from protocols.key_sink.sink import KeySink
 from scqc.core.errors import (
@@ -178,6 +179,16 @@ def test_what_never_fits_fills_no_disk(lab, monkeypatch):
             told = (end.home / "journal.jsonl").read_text()
             # The refusal, and the alarm about it.
             assert told.count("decoy.signal_share") == 2
+    # Each was an epoch of both sinks; while nobody is there it stays one.
+    monkeypatch.setattr(bob_service, "TIMES", replace(service.TIMES, lost_s=0.2))
+    with KeySink(lab.home("bob") / "keys/bob.sqlite") as sink:
+        before = last_epoch(sink)
+        assert before >= 5
+    with running(lambda: Running(lab, "bob")) as (alone,):
+        alarms = alone.service.status.alarms
+        until(lambda: any(a["count"] >= 4 for a in alarms.standing()), alone.says)
+        assert "PeerUnreached" in alone.says()
+        assert last_epoch(alone.service.sink) == before + 1
     refused, lost = PeerError("settings"), PeerLost("nobody")
     bob.service.pause_s(lost)
     pauses_s = [bob.service.pause_s(refused) for _ in range(3000)]

@@ -15,7 +15,7 @@ from protocols.key_sink import (
 )
 from protocols.key_sink.check import burn_everything
 from protocols.key_sink.marks import Fate, SinkState
-from protocols.key_sink.resync import MAX_JUMP_BITS, Resync
+from protocols.key_sink.resync import MAX_JUMP_BITS, Resync, last_epoch
 from protocols.key_sink.schedule import (
     BLOCK_PAD_BITS,
     GREETING_RESERVE_BITS,
@@ -75,6 +75,24 @@ def test_a_greeting_costs_one_tag_per_direction(sinks):
             for sink in sinks:
                 bits = left(sink, direction=direction)
                 assert bits == 16_384 - 128 * number
+
+
+def test_what_nobody_heard_is_said_again_in_the_same_epoch(sinks):
+    alice, bob = sinks
+    end, other = Resync(alice, TO_BOB), Resync(bob, TO_ALICE)
+    unheard = end.describe()
+    # What was spent in between by another program of this end is told, too.
+    alice.store([pool_key(1)], confirmed=False)
+    mine, theirs = end.describe(), other.describe()
+    assert mine != unheard
+    assert last_epoch(alice) == 1
+    pads = [e.tag_keys(t) for e, t in ((end, theirs), (other, mine))]
+    assert pads[0][TO_BOB].pad == pads[1][TO_BOB].pad
+    other.settle(mine)
+    end.settle(theirs)
+    # The next greeting is another one.
+    meet(alice, bob)
+    assert last_epoch(alice) == last_epoch(bob) == 2
 
 
 def test_tags_are_drawn_beyond_both_marks(sinks):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from protocols.key_sink.resync import Resync
 from protocols.key_sink.sink import KeySink
 from protocols.messages.ends import StrangeSession
 from protocols.messages.greeting import BobGreeting
@@ -23,6 +24,7 @@ from scqc.core.errors import (
     PeerError,
     PeerLost,
     PeerRefused,
+    PeerUnreached,
     ProtocolAbort,
     ScqcError,
     SignalError,
@@ -73,6 +75,8 @@ class BobService(Service):
         self._scheme = scheme_bob(self.config, sink, journal, self.session, keys.link)
         self._store = store_of(self.config, sink)
         self._index = self.first_index()
+        #: What was to be said of the sink when nobody was there to hear it.
+        self._unheard: Resync | None = None
         #: Greetings that were refused since the last that was not [1].
         self._refusals = 0
         #: Blocks that were stored so far [1].
@@ -130,10 +134,15 @@ class BobService(Service):
     def _greet(self, asker: ZmqAsker) -> None:
         """Begin a session with Alice."""
         self.status.enter("waiting", f"for Alice at {self.config.peer.address}")
-        session = SystemEntropy().read(16)
-        greeting = BobGreeting(self.terms(), self.resync(), session)
+        session, resync = SystemEntropy().read(16), self._unheard or self.resync()
+        greeting, self._unheard = BobGreeting(self.terms(), resync, session), None
         with self.noting_refusal():
             frames = greeting.start()
+            try:
+                frames = greeting.receive(asker.ask("session", 0, frames))
+            except PeerUnreached:
+                self._unheard = resync
+                raise
             while frames:
                 frames = greeting.receive(asker.ask("session", 0, frames))
         self._refusals = 0

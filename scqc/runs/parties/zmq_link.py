@@ -17,7 +17,7 @@ from zmq.utils.monitor import recv_monitor_message
 from protocols.messages.channel import AskingChannel, Notice
 from protocols.messages.ends import AskingEnd
 from protocols.messages.envelope import STREAMS, Stream
-from scqc.core.errors import PeerError, PeerLost, PeerRefused
+from scqc.core.errors import PeerError, PeerLost, PeerRefused, PeerUnreached
 from scqc.runs.parties.curve import LinkKeyFile
 from scqc.runs.parties.patience import LinkTimes, Patience
 from scqc.runs.parties.sockets import Context, Socket, asking_socket
@@ -95,7 +95,8 @@ class ZmqAsker:
         PeerRefused
             If Alice refused.
         PeerLost
-            If she does not answer any more, or this end was closed.
+            If she does not answer any more, or this end was closed; `PeerUnreached`
+            if the request never left.
         PeerError
             If there was no greeting, or the turn before is still open.
         """
@@ -159,7 +160,7 @@ class _Line:
         if request is None:
             raise PeerError("link: no request is open")
         patience = Patience(self._times, len(request), self._up, time.monotonic())
-        to_send = True
+        to_send, sent = True, False
         while True:
             link, monitor = self._opened()
             # A connection that has just ended may still take a message, and lose it.
@@ -178,9 +179,9 @@ class _Line:
                 # The connection may have gone since; then it is sent on the next.
                 with contextlib.suppress(zmq.Again):
                     link.send(request, flags=zmq.NOBLOCK, copy=False)
-                    to_send = False
+                    to_send, sent = False, True
                     patience.sent(now_s)
-            self._give_up(channel, patience, now_s)
+            self._give_up(channel, patience, now_s, PeerLost if sent else PeerUnreached)
             if not to_send and patience.wants_another(now_s):
                 # Connected, and yet nothing comes: only a new connection helps.
                 self._reason = "she is connected, and says nothing"
@@ -226,14 +227,18 @@ class _Line:
         return found if isinstance(found, Notice) else found.frames
 
     def _give_up(
-        self, channel: AskingChannel, patience: Patience, now_s: float
+        self,
+        channel: AskingChannel,
+        patience: Patience,
+        now_s: float,
+        lost: type[PeerLost],
     ) -> None:
         """Raise when there is no hope left."""
         where = f"{self._owner.address}, stream {channel.place.stream!r}"
         if self._owner.is_closing:
             raise PeerLost(f"{where}: this end of the link was closed")
         if patience.is_lost(now_s):
-            raise PeerLost(
+            raise lost(
                 f"{where}: no sign of life for {self._times.lost_s:g} s "
                 f"({self._reason}); see that Alice runs and both key files are of "
                 "one link"
