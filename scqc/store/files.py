@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scqc.core.errors import CaptureError
+from scqc.core.errors import CaptureError, DiskSpaceError
 
 # What h5py and the file system raise on damaged, hostile or full media.
-_FAILURES = (
+HDF5_FAILURES = (
     OSError,
     KeyError,
     ValueError,
@@ -22,17 +24,32 @@ _FAILURES = (
     AttributeError,
     NotImplementedError,
 )
+_FULL = re.compile(rf"\berrno\b\D{{1,4}}({errno.ENOSPC}|{errno.EDQUOT})\b", re.I)
 
 
 @contextmanager
 def capture_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn every failure of the HDF5 layer into a `CaptureError`."""
+    """Turn every failure of the HDF5 layer into a `CaptureError`.
+
+    Raises
+    ------
+    DiskSpaceError
+        If the disk is full.
+    CaptureError
+        For anything else.
+    """
     try:
         yield
     except CaptureError:
         raise
-    except _FAILURES as error:
+    except HDF5_FAILURES as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        # HDF5 says it in its own words, the number among them.
+        if _FULL.search(reason):
+            full = os.strerror(errno.ENOSPC)
+            raise DiskSpaceError(
+                f"{path}: {doing}: the disk is full ({full})"
+            ) from error
         raise CaptureError(f"{path}: {doing}: {reason}") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,13 @@ from scqc.store.capture_format import (
     CaptureHeader,
     burst_name,
 )
-from scqc.store.files import capture_errors, fsync_path, part_path, publish
+from scqc.store.files import (
+    HDF5_FAILURES,
+    capture_errors,
+    fsync_path,
+    part_path,
+    publish,
+)
 
 _PAGE_BYTES = 4096
 
@@ -110,10 +117,14 @@ class GrowingFile(ABC):
     def close(self, complete: bool) -> None:
         """Close the file; a complete one gets its final name."""
         with capture_errors(self.path, "finish"):
-            if complete:
-                self._file.attrs.modify("complete", np.int64(1))
-            self._file.flush()
-            self._file.close()
+            try:
+                if complete:
+                    self._file.attrs.modify("complete", np.int64(1))
+                self._file.flush()
+                self._file.close()
+            except HDF5_FAILURES:
+                let_go(self._file)
+                raise
             if complete:
                 publish(self.part, self.path)
             else:
@@ -128,7 +139,29 @@ class GrowingFile(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close(complete=error is None)
+        if error is None:
+            self.close(complete=True)
+            return
+        # What went wrong first is what there is to tell.
+        with suppress(CaptureError):
+            self.close(complete=False)
+
+
+def let_go(file: h5py.File) -> None:
+    """Close a file whose disk takes no more, such as a full one.
+
+    HDF5 keeps what it could not write, tries again when the program ends, and brings
+    it down. What is left goes to memory instead; the file on the disk stays as it is.
+    """
+    if not (file.id.valid and hasattr(os, "memfd_create")):
+        return
+    aside = os.memfd_create("capture", os.MFD_CLOEXEC)
+    try:
+        os.dup2(aside, file.id.get_vfd_handle(), inheritable=False)
+        with suppress(*HDF5_FAILURES):
+            file.close()
+    finally:
+        os.close(aside)
 
 
 def create_column(

@@ -284,3 +284,44 @@ def test_result_has_a_schema_version_and_no_nan(tmp_path):
     path.write_text("[" * 100_000)
     with pytest.raises(CaptureError):
         read_result(path)
+
+
+FULL_DISK = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from scqc.core.errors import DiskSpaceError
+from scqc.store import growing_file
+from scqc.store.capture_format import CaptureHeader, RecordScale
+from scqc.store.capture_writer import CaptureWriter
+
+path, when, mended = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "mended"
+if not mended:
+    growing_file.let_go = lambda file: None
+try:
+    with CaptureWriter(path, CaptureHeader("", "0", "{}", "{}"), 1, 1024) as writer:
+        with writer.record(0, "signal", RecordScale(1.0, 1.0, 0.0, 0.0)) as record:
+            record.append(np.ones(4096, np.int16))
+            full = os.open("/dev/full", os.O_RDWR)
+            os.dup2(full, writer._file.id.get_vfd_handle())
+            if when == "append":
+                record.append(np.ones(4096, np.int16))
+except DiskSpaceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")
+@pytest.mark.parametrize(
+    ("when", "how"), [("append", "mended"), ("close", "mended"), ("close", "left")]
+)
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_program(tmp_path, when, how):
+    """HDF5 alone writes once more at the end, and brings the program down."""
+    path = tmp_path / "a.h5"
+    command = [sys.executable, "-c", FULL_DISK, str(path), when, how]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "the disk is full" in found.stdout
+    assert ((found.returncode, found.stderr) == (0, "")) == (how == "mended")
+    assert not path.exists()
+    if how == "mended":
+        assert describe(part_path(path))["readable"]
