@@ -28,6 +28,7 @@ from scqc.core.errors import (
 from scqc.runs.disk import block_bytes, require_space
 from scqc.runs.journal import Journal
 from scqc.runs.lab_config import LoadedConfig
+from scqc.runs.memory import give_back_free_memory
 from scqc.runs.parties.alice import MOST_PENDING
 from scqc.runs.parties.block import ALICE_NAME, BOB_NAME, CAPTURE_NAME
 from scqc.runs.parties.control import require_alone
@@ -253,6 +254,7 @@ class Service(ABC):
         """Note that a block was distilled."""
         self._failures = 0
         self.settle()
+        give_back_free_memory()
 
     def rest(self) -> None:
         """Say why no block is taken: told to stop, or a fault that needs somebody."""
