@@ -129,9 +129,6 @@ class KeyDelivery:
         except NotEnoughKey:
             message = f"{self.here.kme_id} has not enough keys now; try again later"
             answer = failure(DeliveryError(503, message))
-        except UnknownKey:
-            message = "key_ID names no key that is still here; each is delivered once"
-            answer = failure(DeliveryError(400, message))
         except KeySinkError as error:
             self._log_failure(error)
             message = f"{self.here.kme_id} cannot reach its keys; its log says why"
@@ -253,7 +250,13 @@ class KeyDelivery:
             names = key_ids_of_body(call.body, self.settings)
         route = self._route_from(master, call.sae)
         places = [self._place(name, route) for name in names]
-        keys = self.store.fetch(places)
+        try:
+            keys = self.store.fetch(places)
+        except UnknownKey as error:
+            gone = [n for n, at in zip(names, places, strict=True) if at == error.place]
+            details = [{"key_ID": name} for name in gone]
+            message = "key_ID names no key that is still here; each is delivered once"
+            raise DeliveryError(400, message, details) from error
         return key_container(names, [key.bits for key in keys])
 
     def _place(self, name: str, route: Route) -> KeyPosition:

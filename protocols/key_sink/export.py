@@ -38,7 +38,18 @@ _OPEN_LEASES = 16
 
 
 class UnknownKey(KeySinkError):  # noqa: N818
-    """No such key here: never was, other end's, or handed out before."""
+    """No such key here: never was, other end's, or handed out before.
+
+    Parameters
+    ----------
+    message : str
+    place : KeyPosition, optional
+        Of the key that is not here.
+    """
+
+    def __init__(self, message: str, place: KeyPosition | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class NotEnoughKey(KeySinkError):  # noqa: N818
@@ -191,13 +202,13 @@ class ExportStore:
     ) -> list[tuple[list[ExportKey], bool]]:
         """Return the keys of each request, and whether a block ends with them."""
         places = [at for request in requests for at in request]
-        tags = dict.fromkeys(at.block_tag for at in places)
-        entry_of = {tag: self._entry(tag) for tag in tags}
+        one_of = {at.block_tag: at for at in reversed(places)}
+        entry_of = {tag: self._entry(at) for tag, at in one_of.items()}
         parts = [_part(entry_of[at.block_tag], at) for at in places]
         if len(requests) == 1:
             # What several name that went out before is refused by the database, too:
             # then each of them is asked for alone, and told why.
-            self._check_unspent(parts)
+            self._check_unspent(parts, places)
         spent = spending.release(self._sink.db, parts, "fetched for export")
         packed, begin, keys = spent.packed, 0, []
         for at in places:
@@ -210,22 +221,24 @@ class ExportStore:
         rest = iter(keys)
         return [(list(islice(rest, len(one))), ends_block) for one in requests]
 
-    def _check_unspent(self, parts: Parts) -> None:
+    def _check_unspent(self, parts: Parts, places: Sequence[KeyPosition]) -> None:
         """Refuse what was handed out before, or is named twice."""
         _check_apart(parts)
-        for entry, start, count in parts:
+        for (entry, start, count), at in zip(parts, places, strict=True):
             if spending.is_released(self._sink.db, entry, start, count):
                 raise UnknownKey(
                     f"key export: byte {start // 8} of block {entry.identifier} was "
-                    "handed out before"
+                    "handed out before",
+                    at,
                 )
 
-    def _entry(self, tag: int) -> KeyEntry:
-        where = "b.tag=? AND b.purpose=? AND b.direction=?"
+    def _entry(self, at: KeyPosition) -> KeyEntry:
+        tag, where = at.block_tag, "b.tag=? AND b.purpose=? AND b.direction=?"
         named = (tag, KEY_PURPOSE, self._receives)
         found = entries.find(self._sink.db, where, named)
         if len(found) != 1:
-            raise UnknownKey(f"key export: no block of tag {tag:010x} to fetch from")
+            message = f"key export: no block of tag {tag:010x} to fetch from"
+            raise UnknownKey(message, at)
         entry = found[0]
         spending.check_simulated(entry, self._simulated)
         if entry.state == State.VERIFIED:
@@ -288,7 +301,7 @@ def _part(entry: KeyEntry, at: KeyPosition) -> Part:
     """Return where in its block a key lies."""
     start, count = 8 * at.first_byte, 8 * at.n_bytes
     if at.first_byte < 0 or start + count > entry.n_bits:
-        raise UnknownKey(f"key export: {at} lies outside its block")
+        raise UnknownKey(f"key export: {at} lies outside its block", at)
     return entry, start, count
 
 

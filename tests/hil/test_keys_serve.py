@@ -171,6 +171,22 @@ def test_whoever_asks_at_the_same_time_gets_keys_of_his_own(tmp_path):
     assert len({key["key_ID"] for key in keys}) == len({k["key"] for k in keys}) == 400
 
 
+def test_the_key_that_is_gone_is_named(tmp_path):
+    """All or none: whoever asks for many has to know which one to leave out."""
+    kit.fill(tmp_path, 1 << 14)
+    with end_on(tmp_path) as end:
+        sent = json.loads(end.answer(Call(A1, "GET", f"{ENC}?number=4")).body)["keys"]
+    names = [key["key_ID"] for key in sent]
+    body = json.dumps({"key_IDs": [{"key_ID": name} for name in names]}).encode()
+    with end_on(tmp_path, "bob") as end:
+        assert end.answer(Call(B1, "GET", f"{DEC}?key_ID={names[2]}")).status == 200
+        answer = end.answer(Call(B1, "POST", DEC, "application/json", body))
+        assert answer.status == 400
+        assert json.loads(answer.body)["details"] == [{"key_ID": names[2]}]
+        # None of the others was given for that.
+        assert end.answer(Call(B1, "GET", f"{DEC}?key_ID={names[0]}")).status == 200
+
+
 def test_of_many_who_ask_for_one_key_one_gets_it(tmp_path):
     kit.fill(tmp_path, 1 << 14)
     with end_on(tmp_path) as end:

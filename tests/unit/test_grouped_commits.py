@@ -111,7 +111,7 @@ def test_a_mistake_of_ours_leaves_nobody_waiting(made):
 def bits_of(store, key):
     """What the disk holds at the place of a key."""
     db, at = store._sink.db, key.position
-    serial = store._entry(at.block_tag).serial
+    serial = store._entry(at).serial
     return material.read(db, serial, 8 * at.first_byte, 8 * at.n_bytes)
 
 
