@@ -207,7 +207,7 @@ class Watchdog:
     def run(self) -> None:
         """Watch, and act when it is time."""
         monitor = HeartMonitor(self._process, self._plan.hang_s)
-        last_s = time.monotonic()
+        last_s, found = time.monotonic(), ""
         while not self._inbox.over.wait(TICK_S) and self._process.is_alive:
             now_s = time.monotonic()
             beats = self._inbox.take_beats()
@@ -217,10 +217,11 @@ class Watchdog:
                 self._say(ECHO)
                 if self.acted:
                     # It woke up; what it sent until it noticed is undone.
-                    self._act("woke up", quiet=True)
+                    self._act(f"{found}, then woke up", quiet=True)
                     self.acted = False
             elif wrong is not None and not self.acted:
-                self._act(wrong)
+                found = wrong
+                self._act(found)
         if not self._inbox.said_bye:
             self._act("ended without leaving the bench", quiet=self.acted)
             self._clear_up()

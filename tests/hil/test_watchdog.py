@@ -68,6 +68,7 @@ def test_a_stopped_program_leaves_the_station_dark_and_learns_it():
         said, code = victim.said()
         assert code == 4
         assert "told" in said
+        assert "was stopped" in said
         assert victim.is_dark
         assert gone(victim.watchdog_pid)
 
