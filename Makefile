@@ -30,9 +30,9 @@ check: $(READY)
 bench: $(READY)
 	set -e; for area in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$area; done
 
-# Long statistical runs, for example: make soak AREA=cv
+# Long statistical runs, with examples drawn anew, for example: make soak AREA=cv
 soak: $(READY)
-	$(BIN)/pytest -m soak --timeout=3600 $(if $(AREA),-k $(AREA))
+	$(BIN)/pytest -m soak --timeout=3600 --hypothesis-profile=explore $(if $(AREA),-k $(AREA))
 
 # The suites of the roles on the instruments of a lab config without [sim]; light only
 # when it is allowed: make test-hw CONFIG=lab.toml ALLOW_LIGHT=1

@@ -13,7 +13,7 @@ settings.register_profile(
     "explore", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 # The same examples in every run: what fails is what was changed. Others are tried by
-# pytest --hypothesis-profile=explore.
+# make soak, or by pytest --hypothesis-profile=explore.
 settings.register_profile("scqc", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("scqc")
 
