@@ -130,8 +130,9 @@ def _on_dask(
         from distributed import as_completed as as_done
 
         waiting = client.map(function, list(items), pure=False)
-        for one in as_done(waiting):
-            yield one.result()
+        # Results come with the news that they are there: no question for each.
+        for _, found in as_done(waiting, with_results=True):
+            yield found
     finally:
         client.close()
 
