@@ -69,3 +69,9 @@ def test_a_folder_that_cannot_be_is_an_error_of_its_option(tmp_path):
     grid = grid_of("fiber-metro", [], ["length_km=0:1:2"])
     with pytest.raises(PlanSettingsError, match="--results"):
         list(run_sweep(grid, file, Workers(1)))
+
+
+def test_a_value_beside_its_limit_is_told_from_it():
+    text = str(ModelRangeError("yield", 1.0, (0.0, 1.0 - 1e-9)))
+    assert text.endswith("range 0 to 0.999999999; nearest valid value 0.999999999")
+    assert "= -4.97289 " in str(ModelRangeError("dry", -4.9728937, (0.0, 2000.0)))
