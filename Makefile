@@ -14,10 +14,10 @@ BENCHMARKS := receiver reconciliation timetags instruments wire parties plan
 run: $(READY)
 	$(BIN)/scqc run lab_configs/cv_fiber_10km.toml --payload lab_configs/payload.txt
 
-# Three at a time on two cores: many tests wait for deadlines. In the order of the
+# Four at a time on two cores: many tests wait for deadlines. In the order of the
 # folders: whole runs, the longest, come early, and no worker waits for one at the end.
 test: $(READY)
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 # What must be green besides the tests, a line each.
 check: $(READY)
