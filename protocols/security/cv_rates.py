@@ -156,9 +156,8 @@ def rates(link: Link, receiver: Receiver, direction: Direction = "reverse") -> R
     """
     seen = _as_eve_sees(link, receiver)
     shape = np.broadcast_shapes(*(a.shape for a in seen))
-    columns = tuple(
-        np.ascontiguousarray(np.broadcast_to(a, shape)).ravel() for a in seen
-    )
+    # Copies: views that only read would each be compiled for anew.
+    columns = tuple(np.array(np.broadcast_to(a, shape)).ravel() for a in seen)
     heterodyne = receiver.detection == "heterodyne"
     out = np.empty((3, math.prod(shape)))
     fill_rates(columns, heterodyne, direction == "direct", out)
